@@ -1,0 +1,7 @@
+"""``python -m popbeforesmtp`` is the command ``pop-before-smtp``."""
+
+import sys
+
+from popbeforesmtp.cli import main
+
+sys.exit(main())

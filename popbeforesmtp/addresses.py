@@ -1,0 +1,93 @@
+"""Client addresses: strict text in, one canonical text out, and the networks that are never authorized."""
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from typing import NewType
+
+ClientAddress = NewType("ClientAddress", str)
+"""An IPv4 or IPv6 address as Postfix writes it in a lookup: lower case, longest run of zeros shortened, and an
+IPv4-mapped IPv6 address as the IPv4 address it stands for."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+NEVER_AUTHORIZED = (
+    "0.0.0.0/8",  # this network, RFC 791
+    "127.0.0.0/8",  # loopback: a webmail or a proxy on this host
+    "169.254.0.0/16",  # link-local, RFC 3927
+    "224.0.0.0/4",  # multicast
+    "240.0.0.0/4",  # reserved, and broadcast
+    "::/96",  # unspecified, loopback, IPv4-compatible
+    "64:ff9b::/96",  # NAT64, RFC 6052: a crowd
+    "100::/64",  # discard, RFC 6666
+    "2002::/16",  # 6to4, RFC 7526: forged with ease
+    "fe80::/10",  # link-local: Postfix drops the zone, so it would name a neighbour on every link
+    "ff00::/8",  # multicast
+)
+"""Networks whose addresses are never authorized, whatever is configured."""
+
+
+def parse_address(text: str) -> ClientAddress | None:
+    """Return the canonical form of an address, or None where the text is anything else.
+
+    Strict (inet_pton(3)): no leading zeros, zone, prefix length, blanks or names.
+    """
+    try:
+        if ":" not in text:
+            return ClientAddress(socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text)))
+        packed = socket.inet_pton(socket.AF_INET6, text)
+    except (OSError, ValueError):
+        return None
+    if packed[:12] == b"\0" * 10 + b"\xff\xff":
+        return ClientAddress(socket.inet_ntop(socket.AF_INET, packed[12:]))
+    return ClientAddress(str(ipaddress.IPv6Address(packed)))
+
+
+def parse_network(text: str) -> Network:
+    """Return the network that the text names, an address alone being the network of one address.
+
+    An IPv4-mapped network is the IPv4 network it stands for. Raises ValueError where the text is no network, has
+    bits set behind its prefix, or is written with a netmask.
+    """
+    _, slash, length = text.partition("/")
+    if slash and not (length.isascii() and length.isdigit()):
+        raise ValueError(f"{text!r} is no network")
+    network = ipaddress.ip_network(text, strict=True)
+    if isinstance(network, ipaddress.IPv6Network):
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None and network.prefixlen >= 96:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
+class NetworkSet:
+    """Networks that one asks whether an address is in."""
+
+    def __init__(self, networks: Iterable[Network] = ()) -> None:
+        self.networks = tuple(networks)
+        # One set of prefixes per version and length: a question costs as many lookups as there are lengths.
+        self._prefixes: dict[tuple[int, int], set[int]] = {}
+        for network in self.networks:
+            shift = network.max_prefixlen - network.prefixlen
+            self._prefixes.setdefault((network.version, shift), set()).add(int(network.network_address) >> shift)
+
+    def __contains__(self, client: ClientAddress) -> bool:
+        address = ipaddress.ip_address(client)
+        number = int(address)
+        return any(
+            version == address.version and number >> shift in prefixes
+            for (version, shift), prefixes in self._prefixes.items()
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NetworkSet) and set(self.networks) == set(other.networks)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.networks))
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.networks)) or "none"
+
+
+NO_NETWORKS = NetworkSet()
+NEVER = NetworkSet(map(parse_network, NEVER_AUTHORIZED))

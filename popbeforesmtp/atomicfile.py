@@ -1,0 +1,34 @@
+"""Files that are replaced whole: a reader sees the old one or the new one, never half of either."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the name of a new file beside ``path``; when the block ends well it is synced and renamed over ``path``.
+
+    On any error the old file stays as it is and the new one is removed. The block itself makes the new file, and gives
+    it its mode.
+    """
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        yield new
+        _sync(new)
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,73 @@
+"""The command line: one sentence and an exit status for every error. Each subcommand is a file of ``commands``."""
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from popbeforesmtp import __version__, commands
+from popbeforesmtp.errors import PopBeforeSmtpError, UsageError
+
+_DESCRIPTION = """\
+Lets a client address relay mail for a while after its user logged in to the POP or IMAP server.
+
+Follows the mail log, and keeps Postfix informed through a socketmap and an access map. Without any configuration it
+uses what it finds on this machine, and says so."""
+
+_EPILOG = """\
+exit status: 0 done; 1 a question answered with no; 64 usage; 65 data; 69 something is not there or not available;
+73 cannot create; 74 the store cannot be read or written; 77 not permitted; 78 configuration (sysexits(3))."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one sentence, with the exit status of sysexits(3)."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; try `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command ``pop-before-smtp`` and return its exit status."""
+    try:
+        parsed = _parser().parse_args(arguments)
+        status: int = parsed.run(parsed)
+        sys.stdout.flush()
+    except PopBeforeSmtpError as error:
+        print(f"pop-before-smtp: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_status
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="pop-before-smtp",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"version: {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda module: module.name):
+        if module.name.startswith("_"):
+            continue
+        command = importlib.import_module(f"popbeforesmtp.commands.{module.name}")
+        first, _, _ = (command.__doc__ or "").partition("\n")
+        sub = subparsers.add_parser(
+            module.name,
+            help=first.rstrip("."),
+            description=command.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_arguments(sub)
+        sub.set_defaults(run=command.run)
+    return parser

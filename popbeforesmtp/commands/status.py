@@ -1,0 +1,64 @@
+"""Say how the daemon is doing: exit status 0 if all is well, 1 if there is something to look at."""
+
+import argparse
+from typing import Any
+
+from popbeforesmtp.commands import add_config, add_json, write_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add_config(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Say it."""
+    from popbeforesmtp import config
+    from popbeforesmtp.commands._ask import authorizations
+    from popbeforesmtp.control import ask
+
+    settings = config.load(arguments.config)
+    status = ask(settings.control, "status")
+    if status is None:
+        status = {
+            "state": "not running",
+            "authorizations": len(authorizations(settings)),
+            "warnings": [
+                "no daemon is running: nobody new is let in, and `pop-before-smtp sweep` must end what expires"
+            ],
+        }
+    if arguments.json:
+        write_json(status)
+    else:
+        _show(status)
+    return 1 if status["warnings"] else 0
+
+
+def _show(status: dict[str, Any]) -> None:
+    from popbeforesmtp.commands._ask import say
+    from popbeforesmtp.text import escape
+
+    running = (
+        f"version {status['version']}, pid {status['pid']}, since {status['started_at'][:19]}Z"
+        if "pid" in status
+        else ""
+    )
+    say(f"{'state':16}{status['state']}{', ' + running if running else ''}")
+    say(f"{'authorizations':16}{status.get('authorizations', 0)}")
+    for source in status.get("sources", ()):
+        behind = "" if source["size"] is None else f", {source['size'] - source['offset']} bytes behind"
+        last = f", last line of {source['last_line_at']}" if source["last_line_at"] else ""
+        state = f"{escape(source['name'])}: {escape(source['state'])}"
+        say(f"{'source':16}{state}{behind}, {source['lines']} lines read{last}")
+    for access_map in status.get("maps", ()):
+        say(f"{'map':16}{escape(access_map['name'])}: {escape(access_map['trouble'] or 'true')}")
+    for lookup in status.get("lookups", ()):
+        say(
+            f"{'lookup':16}{escape(lookup['name'])}: {lookup['connections']} connections,"
+            f" {lookup['questions']} questions, {lookup['granted']} answered with yes"
+        )
+    for name, count in sorted(status.get("counts", {}).items()):
+        say(f"{'count':16}{name}: {count}")
+    for warning in status["warnings"]:
+        say(f"{'warning':16}{escape(warning)}")

@@ -1,0 +1,86 @@
+"""The control socket: how commands ask the daemon. One JSON object a line, one question a connection."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from popbeforesmtp.errors import DataError, NotPermittedError, PopBeforeSmtpError, UnavailableError
+from popbeforesmtp.listening import Endpoint, listen, stop
+
+_LONGEST = 65536  # bytes of a question
+_SECONDS = 5.0
+
+Answer = Callable[[Mapping[str, Any]], Awaitable[object]]
+"""Answers one command; what it returns is sent as JSON."""
+
+
+class ControlServer:
+    """The daemon's side."""
+
+    def __init__(self, path: Path, answers: Mapping[str, Answer]) -> None:
+        self._endpoint = Endpoint(path=path)
+        self._answers = answers
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to answer. Raises UnavailableError where another daemon does."""
+        self._server = await listen(
+            self._endpoint,
+            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=_LONGEST), self._serve),
+        )
+
+    async def close(self) -> None:
+        """Stop answering."""
+        if self._server is not None:
+            await stop(self._server, self._endpoint)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                reply = await self._reply(await reader.readline())
+                writer.write(json.dumps(reply).encode() + b"\n")
+                await writer.drain()
+        except (TimeoutError, OSError, ValueError):
+            pass  # whoever it is does not speak our language, or has left
+        finally:
+            writer.close()
+
+    async def _reply(self, line: bytes) -> dict[str, object]:
+        question = json.loads(line)
+        answer = (
+            self._answers.get(question["command"]) if isinstance(question, dict) and "command" in question else None
+        )
+        if answer is None:
+            return {"error": "there is no such command"}
+        try:
+            return {"answer": await answer(question)}
+        except PopBeforeSmtpError as error:
+            return {"error": str(error)}
+
+
+def ask(path: Path, command: str, **details: object) -> Any:
+    """Ask the daemon and return its answer; None where no daemon runs.
+
+    Raises NotPermittedError, UnavailableError where it does not answer, DataError where it cannot do what was asked.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_SECONDS)
+        try:
+            connection.connect(str(path))
+            connection.sendall(json.dumps({"command": command, **details}).encode() + b"\n")
+            with connection.makefile("rb") as answers:
+                reply = json.loads(answers.readline())
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except PermissionError:
+            raise NotPermittedError(
+                f"{path}: may not be used by this user; run as root or as the daemon's user"
+            ) from None
+        except (OSError, ValueError):
+            raise UnavailableError(f"{path}: the daemon does not answer") from None
+    if "error" in reply:
+        raise DataError(str(reply["error"]))
+    return reply["answer"]

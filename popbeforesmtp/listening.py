@@ -1,0 +1,103 @@
+"""Sockets that we listen on, named as Postfix names them: ``unix:/path`` or ``inet:host:port``."""
+
+import asyncio
+import errno
+import grp
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from popbeforesmtp.errors import CannotCreateError, ConfigError, NotPermittedError, UnavailableError
+
+_LONGEST_PATH = 107  # bytes, unix(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to listen: a path, or a host and a port."""
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        return f"inet:{self.host}:{self.port}" if self.path is None else f"unix:{self.path}"
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Read ``unix:/run/x`` or ``inet:127.0.0.1:10029``, an IPv6 address in brackets. Raises ConfigError."""
+    kind, _, rest = text.partition(":")
+    if kind == "unix" and rest.startswith("/") and len(os.fsencode(rest)) <= _LONGEST_PATH:
+        return Endpoint(path=Path(rest))
+    host, _, port = rest.rpartition(":")
+    if kind == "inet" and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+        return Endpoint(host=host.removeprefix("[").removesuffix("]"), port=int(port))
+    raise ConfigError(
+        f'"{text}" is no socket; write "unix:/absolute/path" of at most {_LONGEST_PATH} bytes, or "inet:host:port"'
+    )
+
+
+async def listen(
+    endpoint: Endpoint, protocol: Callable[[], asyncio.Protocol], *, group: str | None = None
+) -> asyncio.Server:
+    """Begin to listen.
+
+    A unix socket gets mode 0660 and, through its folder, the group; the folder is made with mode 2750 where it is
+    missing. A socket file that nobody listens on any more is replaced. Raises CannotCreateError, NotPermittedError, or
+    UnavailableError where somebody else listens there.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        if endpoint.path is None:
+            return await loop.create_server(protocol, endpoint.host, endpoint.port)
+        _prepare(endpoint.path, group)
+        server = await loop.create_unix_server(protocol, str(endpoint.path), backlog=512)
+        endpoint.path.chmod(0o660)
+        return server
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"{endpoint}: {error.strerror}; run as a user that may, or set listen to another place"
+        ) from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UnavailableError(f"{endpoint}: is in use; is another pop-before-smtp running?") from None
+        raise CannotCreateError(f"{endpoint}: cannot listen: {error.strerror or error}") from None
+
+
+async def stop(server: asyncio.Server, endpoint: Endpoint) -> None:
+    """Stop listening and remove the socket file."""
+    server.close()
+    if endpoint.path is not None:
+        endpoint.path.unlink(missing_ok=True)
+    await asyncio.sleep(0)
+
+
+def _prepare(path: Path, group: str | None) -> None:
+    """Make the socket's folder, and take away a socket that a dead process left."""
+    if not path.parent.is_dir():
+        path.parent.mkdir(mode=0o750, parents=True)
+        gid = _gid(group)
+        if gid is not None and os.geteuid() == 0:
+            os.chown(path.parent, -1, gid)
+        path.parent.chmod(0o2750 if gid is not None else 0o755)
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:  # a full backlog: somebody is there
+            pass
+    raise OSError(errno.EADDRINUSE, "in use", str(path))
+
+
+def _gid(group: str | None) -> int | None:
+    """Return a group's number; None where there is no such group on this machine."""
+    try:
+        return None if group is None else grp.getgrnam(group).gr_gid
+    except KeyError:
+        return None

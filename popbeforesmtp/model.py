@@ -1,0 +1,106 @@
+"""The values that travel through the pipeline, in the order in which they come to be."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.clock import Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some whole lines of one log, as bytes, and where they stand in it."""
+
+    data: bytes  # ends with LF, unless empty
+    offset: int  # bytes of the log before it
+    line: int  # number of its first line, counted from 1 where reading began
+    checkpoint: str  # from where to go on after it, in the source's own words
+
+
+@dataclass(frozen=True, slots=True)
+class LogMessage:
+    """One line of a log with its header read."""
+
+    time: datetime | None  # aware, UTC; None where the stamp cannot be a time
+    program: bytes | None  # exact syslog tag; None in a server's own log file, which has none
+    text: bytes  # all that stands behind the header
+
+
+class EventKind(StrEnum):
+    """What a server reports of a session."""
+
+    LOGIN = "login"
+    LOGOUT = "logout"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """A POP or IMAP server says that somebody logged in, logged out or was turned away."""
+
+    kind: EventKind
+    time: datetime | None  # aware, UTC
+    format: str
+    client: ClientAddress | None = None
+    user: str | None = None  # as the server wrote it; bytes that are no UTF-8 are surrogates (PEP 383)
+    service: str | None = None  # "imap" or "pop3"
+    mechanism: str | None = None  # SASL mechanism, upper case
+    session: str | None = None  # ties the lines of one session together
+    mail_pid: str | None = None  # process of the session, where the server has one for each
+
+
+class Verdict(StrEnum):
+    """What the rules say of an event."""
+
+    GRANT = "grant"
+    REFUSE = "refuse"
+    IGNORE = "ignore"
+
+
+class Reason(StrEnum):
+    """Why a login authorizes nobody."""
+
+    NEVER = "never-authorized network"
+    OWN = "address of this host"
+    TRUSTED = "trusted network"
+    ANONYMOUS = "anonymous login"
+    NO_TIME = "no usable time stamp"
+    FUTURE = "time stamp in the future"
+    STALE = "older than the grace period"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The log line that something goes back to."""
+
+    source: str  # the log's path, or its name
+    offset: int  # bytes of the log before the line
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A client address may relay until a moment, and why."""
+
+    client: ClientAddress
+    expires_at: datetime  # aware, UTC: the end on the wall clock
+    deadline: float  # seconds of CLOCK_BOOTTIME: the end whatever becomes of the wall clock
+    user: str
+    service: str
+    login_at: datetime  # aware, UTC
+    format: str
+    origin: Origin
+    rule: str = "grace"
+
+    def remaining(self, now: Moment) -> float:
+        """Say for how many seconds it still holds; zero or less when it has ended."""
+        return min((self.expires_at - now.wall).total_seconds(), self.deadline - now.boottime)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of an event."""
+
+    verdict: Verdict
+    reason: Reason | None = None
+    authorization: Authorization | None = None

@@ -1,0 +1,34 @@
+"""Access maps: lookup tables that a mail server reads, one client address per key."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.errors import PopBeforeSmtpError
+
+
+class MapError(PopBeforeSmtpError):
+    """The map could not be written this time; it is as it was, and writing it may be tried again."""
+
+    exit_status = 73  # EX_CANTCREAT
+
+
+class AccessMap(Protocol):
+    """One map of one mail server. All methods may take long, and are called by one thread at a time."""
+
+    name: str  # as the mail server's configuration names it
+
+    def replace(self, clients: Collection[ClientAddress]) -> None:
+        """Make the map, where it is missing, and make it hold exactly these clients. Raises MapError."""
+
+    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
+        """Add some and take some out. Raises MapError."""
+
+    def lost(self) -> bool:
+        """Say whether the map was removed or replaced behind our back, so that it must be made anew."""
+
+    def cannot_hold(self, client: ClientAddress) -> str | None:
+        """Say why a client may not be in this map, where its key would let others in too."""
+
+    def close(self) -> None:
+        """Let go of the map; it stays as it is."""

@@ -1,0 +1,184 @@
+"""The loop: lines in, decisions, effects. The only place that knows the order.
+
+One thread decides. A decision takes effect in the active set first, which the live answers ask; then the maps and the
+store hear of it, each in a thread of its own. Nothing here waits for either.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from popbeforesmtp import maillog, rules
+from popbeforesmtp.active import ActiveSet, Change
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.clock import Clock
+from popbeforesmtp.header import HeaderReader
+from popbeforesmtp.model import Block, LogMessage, Origin, SessionEvent, Verdict
+from popbeforesmtp.publisher import Publisher
+from popbeforesmtp.recorder import Recorder
+from popbeforesmtp.sessions import Sessions
+from popbeforesmtp.sources import Source
+
+_LOOK = 1.0  # seconds between looks without any event: what events miss is found by then
+_BLOCKS = 16  # blocks read of one source before the others have their turn
+
+ReadEvent = Callable[[LogMessage], SessionEvent | None]
+"""Reads a message by the formats in use."""
+
+
+@dataclass(slots=True)
+class Followed:
+    """A source, and what is remembered between its lines."""
+
+    source: Source
+    header: HeaderReader
+    sessions: Sessions = field(default_factory=Sessions)
+    lines: int = 0
+    unknown_headers: int = 0
+    last_line_at: datetime | None = None
+    trouble: str | None = None
+
+
+class Pipeline:
+    """From the log to who may relay."""
+
+    def __init__(
+        self,
+        *,
+        followed: Sequence[Followed],
+        read_event: ReadEvent,
+        rules: rules.Rules,
+        active: ActiveSet,
+        recorder: Recorder,
+        publishers: Sequence[Publisher],
+        clock: Clock,
+    ) -> None:
+        self.followed = followed
+        self.rules = rules
+        self.active = active
+        self.recorder = recorder
+        self.publishers = publishers
+        self.counts: Counter[str] = Counter()
+        self._read_event = read_event
+        self._clock = clock
+        self._bell = asyncio.Event()
+
+    def permits(self, client: ClientAddress) -> bool:
+        """Say whether a client may relay at this moment."""
+        return self.active.permits(client, self._clock.now())
+
+    async def run(self) -> None:
+        """Follow the sources until they end, or until it is cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def ring() -> None:
+            loop.call_soon_threadsafe(self._bell.set)
+
+        for followed in self.followed:
+            followed.source.watch(ring)
+        while not all(followed.source.ended() for followed in self.followed):
+            self._bell.clear()
+            more = [self._read(followed) for followed in self.followed]
+            self.expire()
+            if any(more):
+                await asyncio.sleep(0)
+                continue
+            await self._wait()
+
+    def expire(self) -> None:
+        """End every window that is over."""
+        for client in self.active.expire(self._clock.now()):
+            self.counts["expired"] += 1
+            maillog.expired(client)
+            self.recorder.ended(client)
+            for publisher in self.publishers:
+                publisher.go(client)
+
+    def close(self) -> None:
+        """Stop reading."""
+        for followed in self.followed:
+            followed.source.close()
+
+    async def _wait(self) -> None:
+        """Sleep until the bell rings, a window ends, or it is time to look."""
+        end = self.active.next_end(self._clock.now())
+        try:
+            async with asyncio.timeout(_LOOK if end is None else min(end, _LOOK)):
+                await self._bell.wait()
+        except TimeoutError:
+            for publisher in self.publishers:
+                publisher.check()
+
+    def _read(self, followed: Followed) -> bool:
+        """Read some of what a source has; say whether there may be more."""
+        try:
+            more = self._read_blocks(followed)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if followed.trouble != why:
+                maillog.trouble(f"{followed.source.name}: {why}")
+            followed.trouble = why
+            return False
+        finally:
+            for notice in followed.source.notices():
+                maillog.notice(notice)
+        if followed.trouble is not None:
+            followed.trouble = None
+            maillog.recovered(followed.source.name)
+        return more
+
+    def _read_blocks(self, followed: Followed) -> bool:
+        for _ in range(_BLOCKS):
+            block = followed.source.read()
+            if block is None:
+                return False
+            self._take(followed, block)
+        return True
+
+    def _take(self, followed: Followed, block: Block) -> None:
+        """Take whole lines through header, format, sessions and rules, and remember the place behind them."""
+        offset = block.offset
+        for line in block.data.split(b"\n")[:-1]:
+            self._take_line(followed, line, offset)
+            offset += len(line) + 1
+        if block.checkpoint:
+            self.recorder.read_to(followed.source.name, block.checkpoint, followed.header.previous)
+
+    def _take_line(self, followed: Followed, line: bytes, offset: int) -> None:
+        now = self._clock.now()
+        followed.lines += 1
+        message = followed.header.read(line, now.wall)
+        if message is None:
+            followed.unknown_headers += bool(line)
+            return
+        followed.last_line_at = message.time or followed.last_line_at
+        event = self._read_event(message)
+        if event is None:
+            return
+        event = followed.sessions.join(event)
+        self.counts[event.kind] += 1
+        self._decide(event, Origin(followed.source.name, offset))
+
+    def _decide(self, event: SessionEvent, origin: Origin) -> None:
+        now = self._clock.now()
+        decision = rules.decide(event, origin, now, self.rules)
+        if decision.verdict is Verdict.REFUSE and decision.reason is not None and event.client is not None:
+            self.counts[f"refused: {decision.reason}"] += 1
+            maillog.refused(event.client, event.user or "", decision.reason, origin.source, origin.offset, event.time)
+        authorization = decision.authorization
+        if authorization is None:
+            return
+        change = self.active.grant(authorization, now)
+        if change is Change.NONE:
+            return
+        self.recorder.granted(authorization)
+        if change is Change.RENEWED:
+            self.counts["renewed"] += 1
+            maillog.renewed(authorization)
+            return
+        self.counts["granted"] += 1
+        maillog.granted(authorization)
+        for publisher in self.publishers:
+            publisher.come(authorization.client)

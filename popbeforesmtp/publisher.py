@@ -1,0 +1,122 @@
+"""Brings who comes and who goes to one access map, in a thread of its own.
+
+What comes while the map is being written is gathered for the next time. A failure leaves the map as it was; from then
+on the whole active set is brought to it, again and again, until that works.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+
+from popbeforesmtp import maillog
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.errors import PopBeforeSmtpError
+from popbeforesmtp.mtas import AccessMap
+
+_RETRY_FIRST, _RETRY_LAST = 1.0, 30.0  # seconds
+_CLOSE_SECONDS = 5.0
+
+
+class Publisher:
+    """Keeps one map equal to the active set."""
+
+    def __init__(self, access_map: AccessMap, active: Collection[ClientAddress]) -> None:
+        self._map = access_map
+        self._active = active
+        self._pending: dict[ClientAddress, bool] = {}  # the last word on each: may relay, or not
+        self._whole = False
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"map {access_map.name}")
+        self._task: asyncio.Task[None] | None = None
+        self.name = access_map.name
+        self.trouble: str | None = None
+
+    async def make_true(self) -> None:
+        """Make the map equal to the active set before anything else; an error here is the caller's."""
+        for client in self._active:
+            self._say_left_out(client)
+        await self._in_thread(self._map.replace, list(self._active))
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._task = asyncio.create_task(self._run(), name=f"publisher {self.name}")
+
+    def come(self, client: ClientAddress) -> None:
+        """A client may relay from now on."""
+        self._say_left_out(client)
+        self._set(client, may=True)
+
+    def go(self, client: ClientAddress) -> None:
+        """A client may no longer relay."""
+        self._set(client, may=False)
+
+    def check(self) -> None:
+        """Look whether the map is still there; called now and then."""
+        if self.trouble is None and self._map.lost():
+            maillog.trouble(f"{self.name} is gone or was replaced by somebody else")
+            self.trouble = "gone or replaced"
+            self._whole = True
+            self._wake.set()
+
+    async def close(self) -> None:
+        """Publish what is waiting, once, and let go of the map."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._publish()
+                await self._in_thread(self._map.close)
+        except (PopBeforeSmtpError, TimeoutError) as error:
+            maillog.failed(
+                f"{self.name}: {error or 'could not be written in time'}; `pop-before-smtp sweep` ends what expires"
+            )
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _set(self, client: ClientAddress, *, may: bool) -> None:
+        self._pending[client] = may
+        self._wake.set()
+
+    def _say_left_out(self, client: ClientAddress) -> None:
+        why = self._map.cannot_hold(client)
+        if why is not None:
+            maillog.left_out(self.name, client, why)
+
+    async def _run(self) -> None:
+        delay = _RETRY_FIRST
+        while True:
+            await self._wake.wait()
+            try:
+                await self._publish()
+            except PopBeforeSmtpError as error:
+                if self.trouble != str(error):
+                    maillog.trouble(str(error))
+                self.trouble = str(error)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _RETRY_LAST)
+                continue
+            delay = _RETRY_FIRST
+            if self.trouble is not None:
+                maillog.recovered(self.name)
+                self.trouble = None
+
+    async def _publish(self) -> None:
+        """Bring what is pending to the map; where that fails, the whole active set is owed."""
+        self._wake.clear()
+        pending, self._pending = self._pending, {}
+        whole, self._whole = self._whole, False
+        come = {client for client, may in pending.items() if may}
+        go = pending.keys() - come
+        try:
+            if whole:
+                await self._in_thread(self._map.replace, list(self._active))
+            elif pending:
+                await self._in_thread(self._map.change, come, go)
+        except BaseException:
+            self._whole = True
+            self._wake.set()
+            raise
+        maillog.published(self.name, len(come), len(go))
+
+    async def _in_thread(self, function: Callable[..., None], *arguments: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

@@ -1,0 +1,107 @@
+"""Brings what happened to the store, in a thread of its own.
+
+Authorizations and the place in the log behind them are gathered and written together, so that a crash loses both or
+neither. A failure (a full disk) keeps them, and they are written with the next.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from popbeforesmtp import maillog
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.clock import Moment
+from popbeforesmtp.model import Authorization
+from popbeforesmtp.stores import Batch, Progress, Store, StoreError
+
+_GATHER = 0.1  # seconds that writes are gathered for
+_RETRY = 2.0  # seconds
+_CLOSE_SECONDS = 5.0
+
+
+class Recorder:
+    """Keeps the store behind the active set by a tenth of a second."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._batch = Batch()
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._task: asyncio.Task[None] | None = None
+        self.trouble: str | None = None
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(self._run(), name="recorder")
+
+    def granted(self, authorization: Authorization) -> None:
+        """Keep an authorization."""
+        self._batch.granted[authorization.client] = authorization
+        self._wake.set()
+
+    def ended(self, client: ClientAddress) -> None:
+        """Forget an authorization."""
+        self._batch.granted.pop(client, None)
+        self._batch.ended.add(client)
+        self._wake.set()
+
+    def read_to(self, source: str, checkpoint: str, time: datetime | None) -> None:
+        """Keep how far a source was read, together with all that its lines have granted."""
+        self._batch.progress[source] = Progress(checkpoint, time)
+        self._wake.set()
+
+    async def entries(self, now: Moment) -> list[Authorization]:
+        """Return all that the store holds and is about to hold. Raises StoreError."""
+        loop = asyncio.get_running_loop()
+        stored = await loop.run_in_executor(self._thread, self._store.load, now)
+        by_client = {grant.client: grant for grant in stored if grant.client not in self._batch.ended}
+        return list((by_client | self._batch.granted).values())
+
+    async def close(self) -> None:
+        """Write what is waiting, once, and close the store."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._write()
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+        except (StoreError, TimeoutError) as error:
+            maillog.failed(
+                f"{error or 'the store could not be written in time'}; what is missing is read from the log again"
+            )
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(_GATHER)
+            try:
+                await self._write()
+            except StoreError as error:
+                if self.trouble is None:
+                    maillog.trouble(str(error))
+                self.trouble = str(error)
+                await asyncio.sleep(_RETRY)
+                continue
+            if self.trouble is not None:
+                maillog.recovered("the store")
+                self.trouble = None
+
+    async def _write(self) -> None:
+        self._wake.clear()
+        batch, self._batch = self._batch, Batch()
+        if not batch:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._store.write, batch)
+        except BaseException:
+            self._batch = _merged(batch, self._batch)
+            self._wake.set()
+            raise
+
+
+def _merged(earlier: Batch, later: Batch) -> Batch:
+    """Put two batches together as if the later one had been added to the earlier."""
+    granted = {client: grant for client, grant in earlier.granted.items() if client not in later.ended}
+    return Batch(granted | later.granted, earlier.ended | later.ended, earlier.progress | later.progress)

@@ -1,0 +1,208 @@
+"""``type = "sqlite"``: authorizations and checkpoints in one file on this machine.
+
+Write-ahead log, ``synchronous = NORMAL`` (https://sqlite.org/pragma.html#pragma_synchronous): a power failure may undo
+the last transactions, never a part of one. As an authorization and the checkpoint behind its line lie in the same
+transaction, what is undone is read from the log again.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.clock import Clock, Moment
+from popbeforesmtp.errors import CannotCreateError, NotPermittedError
+from popbeforesmtp.model import Authorization, Origin
+from popbeforesmtp.stores import Batch, Progress, StoreError, left_over
+
+DEFAULT_PATH = Path("/var/lib/pop-before-smtp/state.sqlite")
+
+_VERSION = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SCHEMA = """
+CREATE TABLE authorizations (
+    client     TEXT PRIMARY KEY,   -- canonical address
+    expires_at INTEGER NOT NULL,   -- microseconds since 1970, UTC
+    deadline   REAL NOT NULL,      -- seconds of CLOCK_BOOTTIME, in the boot named next
+    boot_id    TEXT NOT NULL,
+    user       BLOB NOT NULL,      -- as the server wrote it
+    service    TEXT NOT NULL,
+    login_at   INTEGER NOT NULL,   -- microseconds since 1970, UTC
+    format     TEXT NOT NULL,
+    source     TEXT NOT NULL,
+    offset     INTEGER NOT NULL,   -- bytes of the log before the line
+    rule       TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE progress (
+    source     TEXT PRIMARY KEY,
+    checkpoint TEXT NOT NULL,
+    time       INTEGER             -- microseconds since 1970, UTC
+) STRICT, WITHOUT ROWID;
+"""
+_Row = tuple[str, int, float, str, bytes, str, int, str, str, int, str]
+_COLUMNS = "client, expires_at, deadline, boot_id, user, service, login_at, format, source, offset, rule"
+_GRANT = f"""
+INSERT INTO authorizations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (client) DO UPDATE SET
+    expires_at = excluded.expires_at, deadline = excluded.deadline, boot_id = excluded.boot_id, user = excluded.user,
+    service = excluded.service, login_at = excluded.login_at, format = excluded.format, source = excluded.source,
+    offset = excluded.offset, rule = excluded.rule
+WHERE excluded.expires_at > expires_at OR (excluded.boot_id = boot_id AND excluded.deadline > deadline)
+"""  # noqa: S608 - made of constants
+_PROGRESS = """
+INSERT INTO progress (source, checkpoint, time) VALUES (?, ?, ?)
+ON CONFLICT (source) DO UPDATE SET checkpoint = excluded.checkpoint, time = excluded.time
+"""
+
+
+def open_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
+    """Keep authorizations in an SQLite file, mode 0600, made where it is missing.
+
+    Raises CannotCreateError or NotPermittedError where there cannot be such a file, StoreError where what is there is
+    no store of ours.
+    """
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    except PermissionError:
+        raise NotPermittedError(
+            f"{path}: may not be written by this user; set [store] path to a place that may, or run as its owner"
+        ) from None
+    except OSError as error:
+        raise CannotCreateError(
+            f"{path}: cannot be made: {error.strerror}; set [store] path to another place"
+        ) from None
+    return SqliteStore(path, clock.boot_id)
+
+
+def read_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
+    """Open a store that is there, to read and to take ended rows out of, never to make one. Raises StoreError."""
+    if not path.exists():
+        raise StoreError(f"{path}: there is no store")
+    return SqliteStore(path, clock.boot_id)
+
+
+class SqliteStore:
+    """Authorizations in an SQLite file."""
+
+    def __init__(self, path: Path, boot_id: str) -> None:
+        self._path = path
+        self._boot_id = boot_id
+        with self._errors():
+            self._database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        with self._errors():
+            self._prepare()
+
+    def load(self, now: Moment) -> list[Authorization]:
+        """Return all that have not ended.
+
+        A row of an earlier boot has no deadline on this boot's clock: the wall clock says what is left, but never more
+        than the whole window, so that a clock that lost the time while the machine was off stretches nothing.
+        """
+        with self._errors():
+            rows = self._database.execute(f"SELECT {_COLUMNS} FROM authorizations").fetchall()  # noqa: S608 - constants
+        return left_over((self._authorization(row, now) for row in rows), now)
+
+    def purge(self, now: Moment) -> None:
+        """Take out all that have ended, those of earlier boots by the wall clock."""
+        with self._errors():
+            self._database.execute(
+                "DELETE FROM authorizations WHERE expires_at <= ? OR (boot_id = ? AND deadline <= ?)",
+                (_micros(now.wall), self._boot_id, now.boottime),
+            )
+
+    def progress(self) -> Mapping[str, Progress]:
+        """Return how far each source was read."""
+        with self._errors():
+            rows = self._database.execute("SELECT source, checkpoint, time FROM progress").fetchall()
+        return {source: Progress(checkpoint, None if at is None else _time(at)) for source, checkpoint, at in rows}
+
+    def write(self, batch: Batch) -> None:
+        """Take a batch in one transaction; the later end of two wins, on either clock."""
+        with self._errors():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                self._database.executemany(
+                    "DELETE FROM authorizations WHERE client = ?", [(client,) for client in batch.ended]
+                )
+                self._database.executemany(_GRANT, [self._row(grant) for grant in batch.granted.values()])
+                self._database.executemany(
+                    _PROGRESS,
+                    [
+                        (source, progress.checkpoint, None if progress.time is None else _micros(progress.time))
+                        for source, progress in batch.progress.items()
+                    ],
+                )
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the file; its write-ahead log is folded in."""
+        with self._errors():
+            self._database.close()
+
+    def _prepare(self) -> None:
+        """Set the file up, or see that it is one of ours."""
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version == _VERSION:
+            return
+        if version or self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
+            raise StoreError(f"{self._path}: is no store of this version; move it away, and a new one is made")
+        self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+
+    def _row(self, grant: Authorization) -> tuple[str | int | float | bytes, ...]:
+        return (
+            grant.client,
+            _micros(grant.expires_at),
+            grant.deadline,
+            self._boot_id,
+            grant.user.encode("utf-8", "surrogateescape"),
+            grant.service,
+            _micros(grant.login_at),
+            grant.format,
+            grant.origin.source,
+            grant.origin.offset,
+            grant.rule,
+        )
+
+    def _authorization(self, row: _Row, now: Moment) -> Authorization:
+        client, expires, deadline, boot_id, user, service, login, fmt, source, offset, rule = row
+        expires_at, login_at = _time(expires), _time(login)
+        if boot_id != self._boot_id:
+            left = min(expires_at - now.wall, expires_at - login_at)
+            deadline = now.boottime + left.total_seconds()
+        return Authorization(
+            client=ClientAddress(client),
+            expires_at=expires_at,
+            deadline=deadline,
+            user=user.decode("utf-8", "surrogateescape"),
+            service=service,
+            login_at=login_at,
+            format=fmt,
+            origin=Origin(source, offset),
+            rule=rule,
+        )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Name the file in every error that SQLite raises."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from None
+
+
+def _micros(time: datetime) -> int:
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _time(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)

@@ -1,0 +1,47 @@
+"""Text of strangers on our terminals and in our logs."""
+
+from datetime import datetime
+
+
+def escape(text: str) -> str:
+    """Show text with all that is not printable escaped: control bytes, bidirectional marks, bytes that are no UTF-8.
+
+    The result is on one line; a backslash of the text itself is doubled, so nothing looks like what it is not.
+    """
+    return "".join(
+        "\\\\" if letter == "\\" else letter if letter.isprintable() else _escaped(letter) for letter in text
+    )
+
+
+def quote(text: str) -> str:
+    """Escape text for a ``key=value`` line, in double quotes where it is more than a plain word."""
+    plain = text.isascii() and text and all(letter.isalnum() or letter in "@._-+/:" for letter in text)
+    return text if plain else '"' + escape(text).replace('"', '\\"') + '"'
+
+
+def utc(time: datetime) -> str:
+    """Write a time as RFC 3339, whole seconds, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def local(time: datetime) -> str:
+    """Write a time for people, in the zone of this machine."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float) -> str:
+    """Write a span of time for people, its two largest units: ``29m 30s``."""
+    rest = round(seconds)
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2])
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, PEP 383
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,139 @@
+"""Settings into objects: the one place where a name becomes code.
+
+A file's name is its configuration name: ``stores/sqlite.py`` is ``type = "sqlite"``. Its opening function's keyword
+arguments are its settings; their annotations say what may be written.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType, UnionType
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from popbeforesmtp import lookups, mtas, sources, stores
+from popbeforesmtp.clock import Clock
+from popbeforesmtp.config import Section, parse_duration
+from popbeforesmtp.errors import PopBeforeSmtpError
+from popbeforesmtp.formats import _engine
+from popbeforesmtp.header import HeaderReader
+from popbeforesmtp.lookups import Lookup
+from popbeforesmtp.mtas import AccessMap
+from popbeforesmtp.pipeline import Followed
+from popbeforesmtp.sources import Source
+from popbeforesmtp.stores import Progress, Store
+
+
+def names(room: ModuleType) -> list[str]:
+    """Return what a room holds."""
+    return sorted(module.name for module in pkgutil.iter_modules(room.__path__) if not module.name.startswith("_"))
+
+
+def engine() -> _engine.Engine:
+    """Make the engine with all formats."""
+    return _engine.Engine(_engine.load(name) for name in _engine.packaged())
+
+
+def open_source(section: Section, progress: Mapping[str, Progress]) -> Followed:
+    """Open a source where it was left off. ``timezone`` is common to all: the zone of stamps that name none."""
+    values = dict(section.values)
+    zone = _zone(values.pop("timezone", None), section)
+    name = str(values.get("path", section.type))
+    left = progress.get(name)
+    source: Source = _open(sources, section, "open_source", values, checkpoint=left.checkpoint if left else None)
+    return Followed(source, HeaderReader(zone, left.time if left else None))
+
+
+def open_store(section: Section, clock: Clock, *, make: bool) -> Store:
+    """Open the store; where ``make`` is false, only one that is there."""
+    store: Store = _open(stores, section, "open_store" if make else "read_store", dict(section.values), clock=clock)
+    return store
+
+
+def open_map(section: Section) -> AccessMap:
+    """Prepare an access map; nothing is written yet."""
+    access_map: AccessMap = _open(mtas, section, "open_map", dict(section.values))
+    return access_map
+
+
+def open_lookup(section: Section) -> Lookup:
+    """Prepare a lookup; it does not answer yet."""
+    lookup: Lookup = _open(lookups, section, "open_lookup", dict(section.values))
+    return lookup
+
+
+def _open(room: ModuleType, section: Section, function: str, values: dict[str, object], **given: object) -> typing.Any:
+    """Import one module of a room, and call its opening function with the settings that are its own."""
+    kind = room.__name__.rpartition(".")[2].removesuffix("s")
+    if section.type not in names(room):
+        raise section.place("type").complain(
+            f"there is no {kind} {section.type!r}; there are: {', '.join(names(room))}"
+        )
+    module = importlib.import_module(f"{room.__name__}.{section.type}")
+    opening = getattr(module, function, None)
+    if opening is None:
+        raise section.place("type").complain(f"{section.type!r} keeps nothing that another process could read")
+    return _call(opening, section, values, given)
+
+
+def _call(
+    opening: Callable[..., object], section: Section, values: dict[str, object], given: Mapping[str, object]
+) -> object:
+    types = typing.get_type_hints(opening)
+    parameters = inspect.signature(opening).parameters
+    known = [name for name in parameters if name not in given]
+    for key in values:
+        if key not in known:
+            raise section.place(key).complain(
+                f"{section.type} has no such setting; there are: {', '.join(['type', *known])}"
+            )
+    for name in known:
+        if parameters[name].default is inspect.Parameter.empty and name not in values:
+            raise section.place("type").complain(f"{section.type} needs {name}; write {name} = …")
+    converted = {key: _convert(value, types[key], section, key) for key, value in values.items()}
+    try:
+        return opening(**converted, **given)
+    except PopBeforeSmtpError as error:
+        if section.where is None:
+            raise
+        where = section.where if section.where.line is None else f"{section.where.path}:{section.where.line}"
+        raise type(error)(f"{where}: {section.where.setting}: {error}") from None
+
+
+def _convert(value: object, wanted: object, section: Section, key: str) -> object:
+    """Turn a TOML value into what the annotation asks for."""
+    choices = typing.get_args(wanted) if isinstance(wanted, UnionType) else (wanted,)
+    for choice in choices:
+        if choice is Path and isinstance(value, str) and value.startswith("/"):
+            return Path(value)
+        if choice is timedelta:
+            return parse_duration(value, section.place(key))
+        if choice in (str, bool, int) and type(value) is choice:
+            return value
+        if choice == tuple[str, ...] and isinstance(value, list) and all(isinstance(part, str) for part in value):
+            return tuple(value)
+    words = [_WORDS[choice] for choice in choices if choice in _WORDS]
+    raise section.place(key).complain(f"{value!r} is not {' or '.join(words)}")
+
+
+_WORDS: dict[object, str] = {
+    Path: 'an absolute path, as in "/var/log/mail.log"',
+    str: "a text in quotes",
+    bool: "true or false",
+    int: "a whole number",
+    tuple[str, ...]: 'a list of texts, as in ["one", "two"]',
+}
+
+
+def _zone(value: object, section: Section) -> ZoneInfo | None:
+    if value is None:
+        return None
+    try:
+        return ZoneInfo(str(value))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise section.place("timezone").complain(
+            f'{value!r} is no time zone of this machine; write one, as in "Europe/Berlin" or "UTC"'
+        ) from None
