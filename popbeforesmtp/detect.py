@@ -53,7 +53,13 @@ def find(settings: Settings, say: Say) -> Found:
         if settings.path is None
         else f"configuration: {settings.path}, grace {int(settings.grace.total_seconds())} s"
     )
-    return Found(_sources(settings, say), _mtas(settings, say), _lookups(settings, say), _trusted(settings, say))
+    postfix = _postfix(settings, say)
+    return Found(
+        _sources(settings, say),
+        _mtas(settings, say, postfix=postfix),
+        _lookups(settings, say, postfix=postfix),
+        _trusted(settings, say, postfix=postfix),
+    )
 
 
 def own_addresses() -> frozenset[ClientAddress]:
@@ -73,6 +79,20 @@ def mail_log() -> Path:
     return next((path for path in MAIL_LOGS if path.is_file()), MAIL_LOGS[0])
 
 
+def _postfix(settings: Settings, say: Say) -> bool:
+    """Say whether there is a Postfix that can be asked; where it must be, and cannot, raise UnavailableError."""
+    try:
+        postconf.value("queue_directory")
+    except UnavailableError as error:
+        if settings.trusted_required:
+            raise UnavailableError(
+                f'{settings.path}: [rules] trusted = "postconf": {error}; or write the networks as a list'
+            ) from None
+        say(f"Postfix: cannot be asked: {error}")
+        return False
+    return True
+
+
 def _sources(settings: Settings, say: Say) -> tuple[Section, ...]:
     if settings.sources is not None:
         return settings.sources
@@ -82,11 +102,11 @@ def _sources(settings: Settings, say: Say) -> tuple[Section, ...]:
     return (Section("file", {"path": str(path)}, {}, None),)
 
 
-def _mtas(settings: Settings, say: Say) -> tuple[Section, ...]:
+def _mtas(settings: Settings, say: Say, *, postfix: bool) -> tuple[Section, ...]:
     if settings.mtas is not None:
         return settings.mtas
-    if not postconf.available():
-        say("access map: none, for Postfix is not on this machine and no [[mta]] is configured")
+    if not postfix:
+        say("access map: none, for there is no Postfix to ask and no [[mta]] is configured")
         return ()
     if "lmdb" not in postconf.table_types():
         say("access map: none, for this Postfix cannot read lmdb maps (Debian: install postfix-lmdb)")
@@ -95,26 +115,21 @@ def _mtas(settings: Settings, say: Say) -> tuple[Section, ...]:
     return (Section("postfix", {}, {}, None),)
 
 
-def _lookups(settings: Settings, say: Say) -> tuple[Section, ...]:
+def _lookups(settings: Settings, say: Say, *, postfix: bool) -> tuple[Section, ...]:
     if settings.lookups is not None:
         return settings.lookups
-    if not postconf.available():
-        say("live answers: none, for Postfix is not on this machine and no [[lookup]] is configured")
+    if not postfix:
+        say("live answers: none, for there is no Postfix to ask and no [[lookup]] is configured")
         return ()
     path = Path(postconf.value("queue_directory")) / "pop-before-smtp" / "map"
     say(f"live answers: socketmap:unix:{path}, inside Postfix's queue directory, where a chrooted smtpd finds it")
     return (Section("socketmap", {"listen": f"unix:{path}"}, {}, None),)
 
 
-def _trusted(settings: Settings, say: Say) -> NetworkSet:
+def _trusted(settings: Settings, say: Say, *, postfix: bool) -> NetworkSet:
     if settings.trusted is not None:
         return settings.trusted
-    if not postconf.available():
-        if settings.trusted_required:
-            raise UnavailableError(
-                f'{settings.path}: [rules] trusted = "postconf": postconf is not on this machine; install Postfix, or'
-                " write the networks as a list"
-            )
+    if not postfix:
         say("trusted networks: none, for there is no Postfix to ask")
         return NetworkSet()
     found = postconf.trusted_networks()

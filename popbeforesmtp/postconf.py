@@ -34,11 +34,6 @@ def environment() -> dict[str, str]:
     return {"PATH": _PATH, "LC_ALL": "C", **kept}
 
 
-def available() -> bool:
-    """Say whether Postfix is installed, that is, whether there is a postconf."""
-    return find("postconf") is not None
-
-
 def value(parameter: str) -> str:
     """Return one main.cf parameter with its ``$`` references expanded. Raises UnavailableError."""
     return _postconf("-x", "-h", parameter)

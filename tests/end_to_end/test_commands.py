@@ -1,0 +1,72 @@
+"""What an administrator types while the daemon runs, and when it does not."""
+
+import json
+import signal
+from collections.abc import Callable
+
+from tests.end_to_end.lab import LMDB_PORT, MAP, Daemon, Lab, wait_for
+
+Start = Callable[..., Daemon]
+
+CLIENT = "192.0.2.10"
+
+
+def test_list_check_and_status_say_what_is_so(lab: Lab, start: Start) -> None:
+    """With the daemon from the daemon, without it from the store."""
+    daemon = start()
+    assert daemon.command("check", CLIENT).returncode == 1
+    assert lab.clients.pop3_login(CLIENT)
+    wait_for("the login is granted", lambda: f"granted client={CLIENT} " in daemon.said())
+    assert daemon.command("check", CLIENT).returncode == 0
+    (entry,) = json.loads(daemon.command("list", "--json").stdout)
+    assert (entry["address"], entry["user"], entry["service"], entry["format"]) == (CLIENT, "alice", "pop3", "dovecot")
+    assert daemon.command("status").returncode == 0
+    wait_for("the store has it", lambda: (MAP.parent / "state.sqlite").exists())
+    daemon.stop()
+    assert daemon.command("check", CLIENT).returncode == 0
+    assert [entry["address"] for entry in json.loads(daemon.command("list", "--json").stdout)] == [CLIENT]
+    status = daemon.command("status")
+    assert status.returncode == 1
+    assert "no daemon is running" in status.stdout
+
+
+def test_a_second_daemon_is_refused_and_harms_nothing(lab: Lab, start: Start) -> None:
+    """One sentence, a status of sysexits, and the first one goes on."""
+    daemon = start()
+    second = daemon.command("run")
+    assert second.returncode == 69
+    assert "is another pop-before-smtp running?" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert lab.clients.pop3_login(CLIENT)
+    wait_for("the login is granted", lambda: f"granted client={CLIENT} " in daemon.said())
+    assert lab.clients.rcpt(CLIENT).accepted
+
+
+def test_sweep_ends_a_window_when_no_daemon_runs(lab: Lab, start: Start) -> None:
+    """Dead means closed: after kill -9 the timer's command takes out of the map what has ended, and only that."""
+    daemon = start(grace="3s")
+    assert lab.clients.pop3_login(CLIENT)
+    wait_for("the map lets it in", lambda: lab.clients.rcpt(CLIENT, LMDB_PORT).accepted)
+    assert daemon.command("sweep").returncode == 0
+    assert lab.clients.rcpt(CLIENT, LMDB_PORT).accepted
+    wait_for("the store is written", lambda: daemon.command("list", "--json").stdout != "[]\n")
+    daemon.stop(signal.SIGKILL)
+    wait_for("the window is over", lambda: daemon.command("check", CLIENT).returncode == 1)
+    assert lab.clients.rcpt(CLIENT, LMDB_PORT).accepted
+    assert daemon.command("sweep").returncode == 0
+    assert lab.clients.rcpt(CLIENT, LMDB_PORT).code == 554
+
+
+def test_sweep_empties_the_map_when_the_store_cannot_be_read(lab: Lab, start: Start) -> None:
+    """In doubt nobody relays."""
+    daemon = start()
+    assert lab.clients.pop3_login(CLIENT)
+    wait_for("the map lets it in", lambda: lab.clients.rcpt(CLIENT, LMDB_PORT).accepted)
+    daemon.stop(signal.SIGKILL)
+    for leftover in MAP.parent.glob("state.sqlite-*"):
+        leftover.unlink()
+    (MAP.parent / "state.sqlite").write_bytes(b"garbage" * 1000)
+    swept = daemon.command("sweep")
+    assert swept.returncode == 74
+    assert "every access map was emptied" in swept.stderr
+    assert lab.clients.rcpt(CLIENT, LMDB_PORT).code == 554
