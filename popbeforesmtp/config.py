@@ -36,8 +36,11 @@ class Where:
 
     def complain(self, what: str) -> ConfigError:
         """Make the error for this place; ``what`` says what is wrong and what to write instead."""
+        return ConfigError(f"{self}: {what}")
+
+    def __str__(self) -> str:
         line = "" if self.line is None else f":{self.line}"
-        return ConfigError(f"{self.path}{line}: {self.setting}: {what}")
+        return f"{self.path}{line}: {self.setting}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,13 +80,18 @@ def mail_log() -> Path:
 
 
 def _postfix(settings: Settings, say: Say) -> bool:
-    """Say whether there is a Postfix that can be asked; where it must be, and cannot, raise UnavailableError."""
+    """Say whether there is a Postfix that can be asked, where anything is left to ask.
+
+    Raises UnavailableError where it must be asked, and cannot.
+    """
+    if None not in (settings.mtas, settings.lookups, settings.trusted):
+        return False
     try:
         postconf.value("queue_directory")
     except UnavailableError as error:
         if settings.trusted_required:
             raise UnavailableError(
-                f'{settings.path}: [rules] trusted = "postconf": {error}; or write the networks as a list'
+                f'{settings.path}: [rules] trusted = "postconf": {error}; install it, or write the networks as a list'
             ) from None
         say(f"Postfix: cannot be asked: {error}")
         return False

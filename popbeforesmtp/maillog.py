@@ -42,8 +42,11 @@ def to_stderr(*, debug: bool) -> None:
 
 def _is_journal() -> bool:
     """Say whether standard error goes to journald, by the device and inode that systemd tells (systemd.exec(5))."""
+    stream = os.environ.get("JOURNAL_STREAM")
+    if stream is None:
+        return False
     status = os.fstat(sys.stderr.fileno())
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    return stream == f"{status.st_dev}:{status.st_ino}"
 
 
 def starting(version: str, pid: int) -> None:

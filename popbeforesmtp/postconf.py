@@ -90,7 +90,7 @@ def _postconf(*arguments: str) -> str:
     """Run postconf(1) and return what it prints, without the line end."""
     program = find("postconf")
     if program is None:
-        raise UnavailableError("postconf is not on this machine; is Postfix installed?")
+        raise UnavailableError("Postfix is not on this machine (no postconf)")
     try:
         run = subprocess.run(
             [program, *arguments],

@@ -34,7 +34,7 @@ class Publisher:
     async def make_true(self) -> None:
         """Make the map equal to the active set before anything else; an error here is the caller's."""
         for client in self._active:
-            self._say_left_out(client)
+            self._holds(client)
         await self._in_thread(self._map.replace, list(self._active))
 
     def start(self) -> None:
@@ -43,12 +43,15 @@ class Publisher:
 
     def come(self, client: ClientAddress) -> None:
         """A client may relay from now on."""
-        self._say_left_out(client)
-        self._set(client, may=True)
+        if self._holds(client):
+            self._pending[client] = True
+            self._wake.set()
 
     def go(self, client: ClientAddress) -> None:
         """A client may no longer relay."""
-        self._set(client, may=False)
+        if self._map.cannot_hold(client) is None:
+            self._pending[client] = False
+            self._wake.set()
 
     def check(self) -> None:
         """Look whether the map is still there; called now and then."""
@@ -73,14 +76,12 @@ class Publisher:
             )
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _set(self, client: ClientAddress, *, may: bool) -> None:
-        self._pending[client] = may
-        self._wake.set()
-
-    def _say_left_out(self, client: ClientAddress) -> None:
+    def _holds(self, client: ClientAddress) -> bool:
+        """Say whether the map can hold a client, and tell the administrator where it cannot."""
         why = self._map.cannot_hold(client)
         if why is not None:
             maillog.left_out(self.name, client, why)
+        return why is None
 
     async def _run(self) -> None:
         delay = _RETRY_FIRST
@@ -116,7 +117,8 @@ class Publisher:
             self._whole = True
             self._wake.set()
             raise
-        maillog.published(self.name, len(come), len(go))
+        if whole or pending:
+            maillog.published(self.name, len(come), len(go))
 
     async def _in_thread(self, function: Callable[..., None], *arguments: object) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

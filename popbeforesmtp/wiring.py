@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from popbeforesmtp import lookups, mtas, sources, stores
 from popbeforesmtp.clock import Clock
-from popbeforesmtp.config import Section, parse_duration
+from popbeforesmtp.config import Section, Settings, parse_duration
 from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.formats import _engine
 from popbeforesmtp.header import HeaderReader
@@ -65,23 +65,51 @@ def open_lookup(section: Section) -> Lookup:
     return lookup
 
 
-def _open(room: ModuleType, section: Section, function: str, values: dict[str, object], **given: object) -> typing.Any:
-    """Import one module of a room, and call its opening function with the settings that are its own."""
+def check(settings: Settings) -> None:
+    """See that every section names something that exists, and sets only what can be set. Raises ConfigError."""
+    for section in settings.sources or ():
+        values = dict(section.values)
+        _zone(values.pop("timezone", None), section)
+        _bind(_opening(sources, section, "open_source"), section, values, ("checkpoint",))
+    _bind(_opening(stores, settings.store, "open_store"), settings.store, settings.store.values, ("clock",))
+    for section in settings.mtas or ():
+        _bind(_opening(mtas, section, "open_map"), section, section.values, ())
+    for section in settings.lookups or ():
+        _bind(_opening(lookups, section, "open_lookup"), section, section.values, ())
+
+
+def _open(
+    room: ModuleType, section: Section, function: str, values: Mapping[str, object], **given: object
+) -> typing.Any:
+    """Call the opening function that a section names, with the settings that are its own."""
+    opening = _opening(room, section, function)
+    settings = _bind(opening, section, values, tuple(given))
+    try:
+        return opening(**settings, **given)
+    except PopBeforeSmtpError as error:
+        if section.where is None:
+            raise
+        raise type(error)(f"{section.where}: {error}") from None
+
+
+def _opening(room: ModuleType, section: Section, function: str) -> Callable[..., object]:
+    """Import one module of a room, and return its opening function; only a name that the room holds is imported."""
     kind = room.__name__.rpartition(".")[2].removesuffix("s")
     if section.type not in names(room):
         raise section.place("type").complain(
             f"there is no {kind} {section.type!r}; there are: {', '.join(names(room))}"
         )
-    module = importlib.import_module(f"{room.__name__}.{section.type}")
-    opening = getattr(module, function, None)
+    opening = getattr(importlib.import_module(f"{room.__name__}.{section.type}"), function, None)
     if opening is None:
         raise section.place("type").complain(f"{section.type!r} keeps nothing that another process could read")
-    return _call(opening, section, values, given)
+    found: Callable[..., object] = opening
+    return found
 
 
-def _call(
-    opening: Callable[..., object], section: Section, values: dict[str, object], given: Mapping[str, object]
-) -> object:
+def _bind(
+    opening: Callable[..., object], section: Section, values: Mapping[str, object], given: tuple[str, ...]
+) -> dict[str, object]:
+    """Turn a section's values into the opening function's arguments, all but those that are given. Raises ConfigError."""
     types = typing.get_type_hints(opening)
     parameters = inspect.signature(opening).parameters
     known = [name for name in parameters if name not in given]
@@ -93,14 +121,7 @@ def _call(
     for name in known:
         if parameters[name].default is inspect.Parameter.empty and name not in values:
             raise section.place("type").complain(f"{section.type} needs {name}; write {name} = …")
-    converted = {key: _convert(value, types[key], section, key) for key, value in values.items()}
-    try:
-        return opening(**converted, **given)
-    except PopBeforeSmtpError as error:
-        if section.where is None:
-            raise
-        where = section.where if section.where.line is None else f"{section.where.path}:{section.where.line}"
-        raise type(error)(f"{where}: {section.where.setting}: {error}") from None
+    return {key: _convert(value, types[key], section, key) for key, value in values.items()}
 
 
 def _convert(value: object, wanted: object, section: Section, key: str) -> object:

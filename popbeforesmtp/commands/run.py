@@ -17,10 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Be the daemon."""
-    from popbeforesmtp import config, daemon, maillog
+    from popbeforesmtp import config, daemon, maillog, wiring
     from popbeforesmtp.clock import SystemClock
 
     settings = config.load(arguments.config)
+    wiring.check(settings)
     maillog.to_stderr(debug=arguments.debug)
     daemon.run(settings, SystemClock())
     return 0

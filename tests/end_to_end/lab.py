@@ -214,13 +214,14 @@ def rcpt(smtp: smtplib.SMTP, to: str = OUTSIDE) -> Answer:
 class Daemon:
     """pop-before-smtp itself, as a process."""
 
-    def __init__(self, config: Path, log: Path) -> None:
+    def __init__(self, config: Path, log: Path, *program: str) -> None:
         self.log = log
         self._config = config
         self._output = log.open("ab")
         self._began = log.stat().st_size
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "popbeforesmtp", "run", "--debug", "--config", str(config)], stderr=self._output
+            [sys.executable, *(program or ("-m", "popbeforesmtp")), "run", "--debug", "--config", str(config)],
+            stderr=self._output,
         )
 
     def ready(self) -> "Daemon":

@@ -1,0 +1,49 @@
+# Everything sets itself up: a virtual environment in .venv, and for the tests the real servers from Debian's packages.
+
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: help run test unit lint end-to-end bench clean
+
+help:
+	@echo "make run         the daemon, on this machine's mail log or a demonstration log; touches nothing outside a private folder"
+	@echo "make test        everything: lint, types, unit tests, and end-to-end tests with real servers (root, Debian 12, a machine to throw away)"
+	@echo "make unit        lint, types and unit tests only; needs no root"
+	@echo "make bench       the benchmarks that the README's figures come from"
+
+run: .venv/run
+	$(BIN)/python contrib/demo/demo.py
+
+test: lint
+	@[ "$$(id -u)" = 0 ] || { echo "make test needs root, to install and run real servers; make unit does not"; exit 77; }
+	$(BIN)/python -m pytest tests --ignore tests/end_to_end
+	tests/end_to_end/install-servers
+	POPBEFORESMTP_ALL=1 tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end
+
+unit: lint
+	$(BIN)/python -m pytest tests --ignore tests/end_to_end
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/dev
+	tests/end_to_end/install-servers
+	tests/end_to_end/enter $(CURDIR)/$(BIN)/python benchmarks/latency.py
+
+# Debian keeps venv in a package of its own.
+.venv/bin/python:
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || apt-get install -y --no-install-recommends python3-venv
+	$(PYTHON) -m venv .venv
+
+.venv/run: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/dev: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ .venv/run
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
