@@ -43,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # a fault of the program: its users get a sentence too
+        if "--debug" in (sys.argv[1:] if arguments is None else arguments):
+            raise
+        print(f"pop-before-smtp: internal error: {error!r}; --debug shows where", file=sys.stderr)  # noqa: T201
+        return os.EX_SOFTWARE
     return status
 
 

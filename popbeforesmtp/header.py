@@ -18,8 +18,7 @@ _MONTHS = {
 }
 _TRADITIONAL = re.compile(rb"([A-Z][a-z]{2}) ([ 0-3][0-9]) ([0-2][0-9]):([0-5][0-9]):([0-6][0-9]) ")
 _RFC3339 = re.compile(
-    rb"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
-    rb"(?:(Z)|([+-])([0-9]{2}):?([0-9]{2})) "
+    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2}) "
 )
 _HOST_AND_TAG = re.compile(
     rb"[A-Za-z0-9._:-]{0,254}[A-Za-z0-9._-] (?:([A-Za-z0-9_./@+-]{1,64})(?:\[[0-9]{1,10}\])?: )?"
@@ -59,7 +58,7 @@ class HeaderReader:
     def _read_time(self, match: re.Match[bytes], now: datetime) -> datetime | None:
         try:
             if match.re is _RFC3339:
-                return _with_zone(match)
+                return _with_zone(match.group()[:-1].decode())
             month, day, *clock = match.groups()
             return self._nearest_year(_MONTHS[month], int(day), [int(part) for part in clock], now)
         except (KeyError, ValueError, OverflowError):
@@ -98,18 +97,8 @@ class HeaderReader:
         return min(readings, key=lambda time: (abs(time - previous), time))
 
 
-def _with_zone(match: re.Match[bytes]) -> datetime:
+def _with_zone(stamp: str) -> datetime:
     """Read an RFC 3339 stamp; a leap second counts as the second after it. Raises ValueError where it is no time."""
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    fraction, _utc, sign, zone_hours, zone_minutes = match.groups()[6:]
-    micros = int((fraction or b"0").ljust(6, b"0")[:6])
-    leap = second == 60
-    time = datetime(year, month, day, hour, minute, 59 if leap else second, micros, tzinfo=UTC) + timedelta(
-        seconds=leap
-    )
-    if sign is None:
-        return time
-    if int(zone_hours) > 23 or int(zone_minutes) > 59:
-        raise ValueError("no such zone")
-    offset = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
-    return time - offset if sign == b"+" else time + offset
+    if stamp[17:19] == "60":
+        return _with_zone(f"{stamp[:17]}59{stamp[19:]}") + timedelta(seconds=1)
+    return datetime.fromisoformat(stamp).astimezone(UTC)

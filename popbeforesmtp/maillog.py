@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable
 from datetime import datetime
 
 from popbeforesmtp.addresses import ClientAddress
@@ -128,10 +127,9 @@ def failed(what: str) -> None:
     _log.error("%s", escape(what))
 
 
-def doubts(sentences: Iterable[str]) -> None:
-    """Say what could be wrong with the set-up."""
-    for sentence in sentences:
-        _log.warning("%s", escape(sentence))
+def broken_line(source: str, offset: int, error: Exception) -> None:
+    """A line that the program could not cope with was passed by: a fault of the program, worth a report."""
+    _log.error("passed-by source=%s offset=%d error=%s", quote(source), offset, quote(repr(error)))
 
 
 def _fields(authorization: Authorization) -> str:

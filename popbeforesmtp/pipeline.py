@@ -141,7 +141,11 @@ class Pipeline:
         """Take whole lines through header, format, sessions and rules, and remember the place behind them."""
         offset = block.offset
         for line in block.data.split(b"\n")[:-1]:
-            self._take_line(followed, line, offset)
+            try:
+                self._take_line(followed, line, offset)
+            except Exception as error:  # noqa: BLE001 - no line whatsoever may stop the daemon
+                self.counts["errors"] += 1
+                maillog.broken_line(followed.source.name, offset, error)
             offset += len(line) + 1
         if block.checkpoint:
             self.recorder.read_to(followed.source.name, block.checkpoint, followed.header.previous)

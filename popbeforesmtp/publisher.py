@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from popbeforesmtp import maillog
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.errors import PopBeforeSmtpError
-from popbeforesmtp.mtas import AccessMap
+from popbeforesmtp.mtas import AccessMap, MapError
 
 _RETRY_FIRST, _RETRY_LAST = 1.0, 30.0  # seconds
 _CLOSE_SECONDS = 5.0
@@ -32,10 +32,20 @@ class Publisher:
         self.trouble: str | None = None
 
     async def make_true(self) -> None:
-        """Make the map equal to the active set before anything else; an error here is the caller's."""
+        """Make the map equal to the active set before anything else.
+
+        What may pass (a full disk) is tried again later; what does not is raised: DataError where the map is somebody
+        else's, NotPermittedError or CannotCreateError where it cannot be.
+        """
         for client in self._active:
             self._holds(client)
-        await self._in_thread(self._map.replace, list(self._active))
+        try:
+            await self._in_thread(self._map.replace, list(self._active))
+        except MapError as error:
+            maillog.trouble(str(error))
+            self.trouble = str(error)
+            self._whole = True
+            self._wake.set()
 
     def start(self) -> None:
         """Begin to publish."""

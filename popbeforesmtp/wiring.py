@@ -109,7 +109,7 @@ def _opening(room: ModuleType, section: Section, function: str) -> Callable[...,
 def _bind(
     opening: Callable[..., object], section: Section, values: Mapping[str, object], given: tuple[str, ...]
 ) -> dict[str, object]:
-    """Turn a section's values into the opening function's arguments, all but those that are given. Raises ConfigError."""
+    """Turn a section's values into the opening function's arguments, but for those given. Raises ConfigError."""
     types = typing.get_type_hints(opening)
     parameters = inspect.signature(opening).parameters
     known = [name for name in parameters if name not in given]

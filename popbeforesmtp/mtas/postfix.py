@@ -20,7 +20,7 @@ import lmdb
 from popbeforesmtp import postconf
 from popbeforesmtp.addresses import ClientAddress, parse_address
 from popbeforesmtp.atomicfile import replacing
-from popbeforesmtp.errors import CannotCreateError, ConfigError, NotPermittedError, UnavailableError
+from popbeforesmtp.errors import CannotCreateError, ConfigError, DataError, NotPermittedError, UnavailableError
 from popbeforesmtp.mtas import MapError
 
 DEFAULT_MAP = "/var/lib/pop-before-smtp/clients"
@@ -177,7 +177,7 @@ class LmdbMap:
         for key in there:
             text = key.rstrip(b"\0").decode("utf-8", "replace")
             if parse_address(text) is None:
-                raise MapError(
+                raise DataError(
                     f"{self._path}: holds an entry that is not ours ({text!a}); give pop-before-smtp a map of its own"
                 )
 

@@ -1,0 +1,91 @@
+"""The control socket: the daemon answers its commands, and survives whatever else connects."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from popbeforesmtp.control import ControlServer, ask
+from popbeforesmtp.errors import DataError, UnavailableError
+
+Result = TypeVar("Result")
+
+
+async def echo(question: Mapping[str, Any]) -> object:
+    """Answer with the question."""
+    return dict(question)
+
+
+async def fail(_: Mapping[str, Any]) -> object:
+    """Answer with an error of ours."""
+    raise UnavailableError("not now")
+
+
+def served(path: Path, work: Callable[[], Result]) -> Result:
+    """Do something in a thread while the server answers."""
+
+    async def serve() -> Result:
+        server = ControlServer(path, {"echo": echo, "fail": fail})
+        await server.start()
+        try:
+            return await asyncio.to_thread(work)
+        finally:
+            await server.close()
+
+    return asyncio.run(serve())
+
+
+def test_an_answer_is_what_the_command_returned(tmp_path: Path) -> None:
+    """With the question's details."""
+    path = tmp_path / "control"
+    assert served(path, lambda: ask(path, "echo", address="192.0.2.1"))["address"] == "192.0.2.1"
+    assert not path.exists()
+
+
+def test_without_a_daemon_there_is_no_answer(tmp_path: Path) -> None:
+    """Whether the socket was never there, or was left by one that died."""
+    path = tmp_path / "control"
+    assert ask(path, "echo") is None
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    assert ask(path, "echo") is None
+
+
+@pytest.mark.parametrize(("command", "sentence"), [("fail", "not now"), ("dance", "there is no such command")])
+def test_an_error_is_said_in_a_sentence(tmp_path: Path, command: str, sentence: str) -> None:
+    """The asker gets what the daemon could not do."""
+    path = tmp_path / "control"
+    with pytest.raises(DataError, match=sentence):
+        served(path, lambda: ask(path, command))
+
+
+@pytest.mark.parametrize(
+    "junk", [b"", b"\n", b"GET / HTTP/1.0\r\n\r\n", b"[]\n", b"{}\n", b"\xff\xfe\n", b"x" * 200_000]
+)
+def test_junk_stops_nothing(tmp_path: Path, junk: bytes) -> None:
+    """Somebody who does not speak our language is let go, and the next one answered."""
+    path = tmp_path / "control"
+
+    def disturb() -> object:
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.settimeout(10)
+            stranger.connect(str(path))
+            try:
+                stranger.sendall(junk)
+                stranger.shutdown(socket.SHUT_WR)
+                while stranger.recv(4096):
+                    pass
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+        return ask(path, "echo")
+
+    assert served(path, disturb) == {"command": "echo"}
+
+
+def test_the_socket_is_for_its_owner_and_group(tmp_path: Path) -> None:
+    """Nobody else may even ask."""
+    path = tmp_path / "control"
+    assert served(path, lambda: path.stat().st_mode & 0o777) == 0o660

@@ -1,0 +1,235 @@
+"""The loop: what a line does, in which order, and what a bad one must not do."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from datetime import timedelta
+
+import pytest
+
+from popbeforesmtp import maillog, wiring
+from popbeforesmtp.active import ActiveSet
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.header import HeaderReader
+from popbeforesmtp.model import Block, LogMessage, SessionEvent
+from popbeforesmtp.pipeline import Followed, Pipeline
+from popbeforesmtp.publisher import Publisher
+from popbeforesmtp.recorder import Recorder
+from popbeforesmtp.rules import Rules
+from popbeforesmtp.sources import SourceReport
+from popbeforesmtp.stores.memory import MemoryStore
+from tests.clocks import FakeClock
+
+CLIENT = ClientAddress("192.0.2.10")
+GRACE = timedelta(minutes=30)
+
+
+class ListSource:
+    """Hands over the blocks it was given, then ends."""
+
+    name = "list"
+
+    def __init__(self, *blocks: bytes | OSError) -> None:
+        self.blocks = list(blocks)
+        self.offset = 0
+
+    def watch(self, ring: Callable[[], None]) -> None:
+        """Ring once: there is something to read."""
+        ring()
+
+    def read(self) -> Block | None:
+        """Return the next block, or raise it."""
+        if not self.blocks:
+            return None
+        block = self.blocks.pop(0)
+        if isinstance(block, OSError):
+            raise block
+        self.offset += len(block)
+        return Block(block, self.offset - len(block), 1, str(self.offset))
+
+    def notices(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def ended(self) -> bool:
+        """Say whether all blocks were handed over."""
+        return not self.blocks
+
+    def report(self) -> SourceReport:
+        """Say nothing of interest."""
+        return SourceReport(self.name, "reading")
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class SetMap:
+    """An access map in memory."""
+
+    name = "set"
+
+    def __init__(self) -> None:
+        self.clients: set[ClientAddress] = set()
+
+    def replace(self, clients: Collection[ClientAddress]) -> None:
+        """Hold exactly these."""
+        self.clients = set(clients)
+
+    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
+        """Add some and take some out."""
+        self.clients = (self.clients | set(come)) - set(go)
+
+    def lost(self) -> bool:
+        """Say no."""
+        return False
+
+    def cannot_hold(self, client: ClientAddress) -> str | None:
+        """Say that everybody fits."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class KeptStore(MemoryStore):
+    """A store that can still be asked after it was closed."""
+
+    def close(self) -> None:
+        """Keep everything."""
+
+
+class Parts:
+    """A pipeline on small real parts."""
+
+    def __init__(self, clock: FakeClock, *blocks: bytes | OSError) -> None:
+        self.clock = clock
+        self.source = ListSource(*blocks)
+        self.store = KeptStore()
+        self.map = SetMap()
+        self.active = ActiveSet(clock.now())
+
+    def run(
+        self,
+        more: Callable[[Pipeline], None] = lambda pipeline: None,
+        read_event: Callable[[LogMessage], SessionEvent | None] | None = None,
+    ) -> Pipeline:
+        """Run until the source ends, then something more, then close."""
+        return asyncio.run(self._run(more, read_event or wiring.engine().read))
+
+    async def _run(
+        self, more: Callable[[Pipeline], None], read_event: Callable[[LogMessage], SessionEvent | None]
+    ) -> Pipeline:
+        recorder = Recorder(self.store)
+        publisher = Publisher(self.map, self.active)
+        pipeline = Pipeline(
+            followed=[Followed(self.source, HeaderReader())],
+            read_event=read_event,
+            rules=Rules(GRACE),
+            active=self.active,
+            recorder=recorder,
+            publishers=[publisher],
+            clock=self.clock,
+        )
+        async with asyncio.timeout(10):
+            await pipeline.run()
+        more(pipeline)
+        await publisher.close()
+        await recorder.close()
+        return pipeline
+
+
+def login(clock: FakeClock, client: str = CLIENT, *, ago: float = 0.0, user: str = "alice") -> bytes:
+    """Write a login line as Dovecot does."""
+    stamp = (clock.now().wall - timedelta(seconds=ago)).isoformat()
+    return (
+        f"{stamp} mx1 dovecot: imap-login: Login: user=<{user}>, method=PLAIN, rip={client}, lip=198.51.100.1,"
+        f" mpid=1, session=<AAAA>\n"
+    ).encode()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still."""
+    maillog.to_stderr(debug=True)
+    return FakeClock()
+
+
+def test_a_login_reaches_the_active_set_the_map_and_the_store(clock: FakeClock) -> None:
+    """With the end that the rules say, and the place in the log behind it."""
+    line = login(clock)
+    parts = Parts(clock, line)
+    pipeline = parts.run()
+    assert pipeline.permits(CLIENT)
+    assert parts.map.clients == {CLIENT}
+    (kept,) = parts.store.load(clock.now())
+    assert (kept.client, kept.expires_at, kept.user) == (CLIENT, clock.now().wall + GRACE, "alice")
+    assert parts.store.progress()["list"].checkpoint == str(len(line))
+
+
+def test_a_window_ends_without_another_line(clock: FakeClock) -> None:
+    """The timer ends it everywhere; one microsecond before, it still holds."""
+    parts = Parts(clock, login(clock))
+
+    def later(pipeline: Pipeline) -> None:
+        clock.advance(GRACE.total_seconds() - 0.000001)
+        pipeline.expire()
+        assert pipeline.permits(CLIENT)
+        clock.advance(0.000001)
+        assert not pipeline.permits(CLIENT)
+        pipeline.expire()
+
+    pipeline = parts.run(later)
+    assert (len(parts.active), pipeline.counts["expired"]) == (0, 1)
+    assert parts.map.clients == set()
+    assert parts.store.load(clock.now()) == []
+
+
+def test_a_renewal_touches_no_map(clock: FakeClock) -> None:
+    """A renewal changes only the end; the same line again changes nothing."""
+    early, late = login(clock, ago=60), login(clock)
+    pipeline = Parts(clock, early + late + late + early).run()
+    assert (pipeline.counts["granted"], pipeline.counts["renewed"]) == (1, 1)
+    assert pipeline.active.expires_at(CLIENT, clock.now()) == clock.now().wall + GRACE
+
+
+def test_a_line_that_breaks_the_program_stops_nothing(clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is counted, said and passed by; the next line counts, and reading goes on behind both."""
+    engine = wiring.engine()
+
+    def read_event(message: LogMessage) -> SessionEvent | None:
+        if b"poison" in message.text:
+            raise RuntimeError("a fault of the program")
+        return engine.read(message)
+
+    lines = login(clock, user="poison") + login(clock)
+    parts = Parts(clock, lines)
+    pipeline = parts.run(read_event=read_event)
+    assert pipeline.counts["errors"] == 1
+    assert pipeline.permits(CLIENT)
+    assert parts.store.progress()["list"].checkpoint == str(len(lines))
+
+
+def test_a_source_that_fails_is_tried_again(clock: FakeClock) -> None:
+    """An unreadable log is said, and read when it can be."""
+    pipeline = Parts(clock, OSError(13, "Permission denied"), login(clock)).run()
+    assert pipeline.permits(CLIENT)
+    assert pipeline.followed[0].trouble is None
+
+
+def test_junk_is_counted_and_passed_by(clock: FakeClock) -> None:
+    """Lines without a header, empty lines and control bytes are no logins, and no errors either."""
+    junk = b"\x00\xff\n\nno header\nNov 99 99:99:99 x y: z\n" + login(clock, user="a\tb") + login(clock, "300.1.1.1")
+    pipeline = Parts(clock, junk).run()
+    assert len(pipeline.active) == 0
+    assert pipeline.counts["errors"] == 0
+    assert pipeline.followed[0].unknown_headers == 3
+
+
+@pytest.mark.parametrize(
+    ("ago", "granted"), [(GRACE.total_seconds(), 0), (GRACE.total_seconds() - 1, 1), (-60, 1), (-61, 0)]
+)
+def test_only_a_login_within_its_grace_counts(clock: FakeClock, ago: float, granted: int) -> None:
+    """Neither a stale one nor one from the future; a stamp ahead of us never reaches past now and grace."""
+    pipeline = Parts(clock, login(clock, ago=ago)).run()
+    assert len(pipeline.active) == granted
+    ends = [pipeline.active.expires_at(client, clock.now()) for client in pipeline.active]
+    assert all(end is not None and end <= clock.now().wall + GRACE for end in ends)
