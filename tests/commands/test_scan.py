@@ -14,8 +14,10 @@ LOGIN = (
     "2026-11-22T07:14:00+00:00 mx1 dovecot: imap-login: Login: user=<alice>, method=PLAIN, rip=192.0.2.10,"
     " lip=198.51.100.1, mpid=4711, TLS, session=<h/IRt9hgIq9/AAAB>\n"
 )
-LOGOUT = "2026-11-22T07:15:00+00:00 mx1 dovecot: imap(alice)<4711><h/IRt9hgIq9/AAAB>: Disconnected: Logged out"
+LOGOUT = (
+    "2026-11-22T07:15:00+00:00 mx1 dovecot: imap(alice)<4711><h/IRt9hgIq9/AAAB>: Disconnected: Logged out"
     " in=26 out=818\n"
+)
 
 
 def scan(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[dict[str, object]]]:
