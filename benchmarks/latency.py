@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.end_to_end.lab import LMDB_PORT, MAP, SOCKETMAP_PORT, Daemon, Lab, wait_for  # noqa: E402
+from tests.end_to_end.lab import LMDB_PORT, MAP, SOCKETMAP_PORT, Daemon, Lab, wait_for
 
 RESULTS = Path(__file__).parent / "results" / "latency.json"
 CLIENTS = tuple(f"192.0.2.{last}" for last in range(21, 221))

@@ -71,6 +71,10 @@ class ActiveSet:
             heapq.heappush(self._heap, (authorization.deadline, client))
         return Change.RENEWED if left_before > 0 else Change.GRANTED
 
+    def revoke(self, client: ClientAddress) -> None:
+        """End a client's window before its time."""
+        self._ends.pop(client, None)
+
     def permits(self, client: ClientAddress, now: Moment) -> bool:
         """Say whether a client may relay at this moment."""
         end = self._ends.get(client)

@@ -4,6 +4,7 @@ The wall clock says when a window ends; ``CLOCK_BOOTTIME`` (clock_gettime(2)), w
 through suspend, makes sure that a wall clock that is set back does not stretch it.
 """
 
+import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,7 +35,8 @@ class SystemClock:
     """The clocks of this machine."""
 
     def __init__(self) -> None:
-        self.boot_id = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else "unknown"
+        # Where it cannot be told, this process is a boot of its own: windows of before are measured by the wall clock.
+        self.boot_id = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else secrets.token_hex(16)
 
     def now(self) -> Moment:
         """Read both clocks."""

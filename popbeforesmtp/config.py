@@ -52,6 +52,11 @@ class Section:
     places: Mapping[str, Where]
     where: Where | None  # None: no file said so, it was found
 
+    @property
+    def key(self) -> str:
+        """Names what it asks for: two sections that ask for the same have the same key."""
+        return f"{self.type} {sorted(self.values.items(), key=lambda item: item[0])!r}"
+
     def place(self, key: str) -> Where:
         """Say where a setting was written, or else its table."""
         found = self.places.get(key) or self.where
@@ -68,6 +73,8 @@ class Settings:
     trusted_required: bool = False  # somebody wrote trusted = "postconf"
     never: NetworkSet = NO_NETWORKS
     control: Path = CONTROL
+    log: str = "stderr"  # "stderr", "syslog", or a file's absolute path
+    stop: str = "keep"  # what a daemon that was stopped for good leaves behind: "keep" the maps, or "close" them
     sources: tuple[Section, ...] | None = None
     store: Section = Section("sqlite", {}, {}, None)
     mtas: tuple[Section, ...] | None = None
@@ -126,7 +133,7 @@ class _Reader:
 
     def settings(self, data: Mapping[str, object]) -> Settings:
         tables = ("rules", "source", "store", "mta", "lookup")
-        self._refuse_unknown(data, "", ("grace", "control", *tables))
+        self._refuse_unknown(data, "", ("grace", "control", "log", "stop", *tables))
         rules = self._table(data, "rules")
         self._refuse_unknown(rules, "rules", ("trusted", "never"))
         trusted = rules.get("trusted", "postconf")
@@ -137,6 +144,8 @@ class _Reader:
             trusted_required="trusted" in rules and trusted == "postconf",
             never=self._networks(rules.get("never", []), "never", ""),
             control=self._control(data.get("control")),
+            log=self._log(data.get("log", "stderr")),
+            stop=self._choice(data.get("stop", "keep"), "stop", ("keep", "close")),
             sources=self._sections(data, "source"),
             store=self._section("store", self._table(data, "store"), 0) if "store" in data else Settings().store,
             mtas=self._sections(data, "mta"),
@@ -158,6 +167,18 @@ class _Reader:
         if not isinstance(value, str) or not value.startswith("/"):
             raise self._where("", 0, "control").complain(f'{value!r} is no absolute path; write one, as in "{CONTROL}"')
         return Path(value)
+
+    def _log(self, value: object) -> str:
+        if value in ("stderr", "syslog") or (isinstance(value, str) and value.startswith("/")):
+            return str(value)
+        where = self._where("", 0, "log")
+        raise where.complain(f'{value!r} is no place for a log; write "stderr", "syslog", or a file\'s absolute path')
+
+    def _choice(self, value: object, key: str, choices: tuple[str, ...]) -> str:
+        if value in choices:
+            return str(value)
+        words = " or ".join(f'"{choice}"' for choice in choices)
+        raise self._where("", 0, key).complain(f"{value!r} is none of the choices; write {words}")
 
     def _networks(self, value: object, key: str, alternative: str) -> NetworkSet:
         where = self._where("rules", 0, key)

@@ -7,19 +7,22 @@ mail server that asks finds the truth of before the restart, never an empty map.
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
-from popbeforesmtp import __version__, detect, maillog, wiring
+from popbeforesmtp import __version__, config, detect, maillog, wiring
 from popbeforesmtp.active import ActiveSet, restore
 from popbeforesmtp.addresses import parse_address
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Settings
 from popbeforesmtp.control import ControlServer
+from popbeforesmtp.errors import ConfigError, PopBeforeSmtpError
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.model import Authorization
+from popbeforesmtp.notify import Manager
 from popbeforesmtp.pipeline import Followed, Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
@@ -28,48 +31,73 @@ from popbeforesmtp.text import utc
 
 _OWN_ADDRESSES_EVERY = 60.0  # seconds
 
+OpenLog = Callable[[Settings], None]
+"""Begins to log, or begins anew, as the settings say."""
 
-def run(settings: Settings, clock: Clock) -> None:
-    """Be the daemon until SIGTERM or SIGINT, or until every source has ended."""
-    asyncio.run(_Daemon(settings, clock).run())
+
+def run(settings: Settings, clock: Clock, *, path: Path | None, open_log: OpenLog, ready: Callable[[], None]) -> None:
+    """Be the daemon until SIGTERM or SIGINT, or until every source has ended.
+
+    ``path`` is the configuration to read again at SIGHUP, None to look for it; ``ready`` is called when the maps are
+    true and the sockets answer.
+    """
+    asyncio.run(_Daemon(settings, clock, path, open_log, ready).run())
 
 
 class _Daemon:
-    """The parts of a running daemon."""
+    """The parts of a running daemon, by the keys of the sections that asked for them."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, path: Path | None, open_log: OpenLog, ready: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._path = path
+        self._open_log = open_log
+        self._ready = ready
+        self._manager = Manager()
         self._started = clock.now()
+        self._stopped = False
         self._pipeline: Pipeline | None = None
-        self._lookups: list[Lookup] = []
+        self._followed: dict[str, Followed] = {}
+        self._publishers: dict[str, Publisher] = {}
+        self._lookups: dict[str, Lookup] = {}
 
     async def run(self) -> None:
         maillog.starting(__version__, os.getpid())
-        stop = asyncio.Event()
+        stop, reload = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, stop, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, reload.set)
         async with AsyncExitStack() as closing:
-            control = ControlServer(
-                self._settings.control, {"check": self._check, "list": self._list, "status": self._status}
-            )
+            answers = {"check": self._check, "list": self._list, "status": self._status}
+            control = ControlServer(self._settings.control, answers)
             await control.start()  # first: it tells two daemons apart
             closing.push_async_callback(control.close)
+            closing.push_async_callback(self._close_parts)
             pipeline = await self._start(closing)
-            tasks = [
-                asyncio.create_task(stop.wait(), name="stop"),
-                asyncio.create_task(pipeline.run(), name="pipeline"),
-                asyncio.create_task(self._watch_own_addresses(pipeline), name="own addresses"),
-            ]
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._ready()
+            self._manager.ready()
+            await self._until(
+                stop.wait(),
+                pipeline.run(),
+                self._reload_when(reload, pipeline),
+                self._watch_own_addresses(pipeline),
+                self._manager.keep_alive(lambda: pipeline.turns, lambda: _summary(pipeline)),
+            )
             if not stop.is_set():
                 maillog.stopping("every source has ended")
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            for task in done:
-                task.result()  # what went wrong inside ends the daemon; the service manager starts it again
+
+    async def _until(self, *work: Coroutine[Any, Any, object]) -> None:
+        """Do several things at once until one of them ends; what went wrong in it ends the daemon."""
+        tasks = [asyncio.create_task(coroutine) for coroutine in work]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in done:
+            task.result()
 
     async def _start(self, closing: AsyncExitStack) -> Pipeline:
         """Put the parts together, in the order in which they may begin."""
@@ -77,52 +105,140 @@ class _Daemon:
         now = self._clock.now()
         store = wiring.open_store(self._settings.store, self._clock, make=True)
         recorder = Recorder(store)
-        closing.push_async_callback(recorder.close)
+        closing.push_async_callback(self._close_recorder, recorder)
+        closing.push_async_callback(self._close_publishers)
+        store.set_stopped(None)
         store.purge(now)
         active = ActiveSet(now)
         restore(active, store.load(now), now)
         progress = store.progress()
-        followed = [wiring.open_source(section, progress) for section in found.sources]
+        self._followed = {section.key: wiring.open_source(section, progress) for section in found.sources}
         recorder.start()
-
-        publishers = []
         for section in found.mtas:
-            publisher = Publisher(wiring.open_map(section), active)
-            closing.push_async_callback(publisher.close)
+            self._publishers[section.key] = publisher = Publisher(wiring.open_map(section), active)
             await publisher.make_true()
             publisher.start()
-            publishers.append(publisher)
-
-        pipeline = Pipeline(
-            followed=followed,
+            maillog.found(f"access map: {publisher.name}")
+        self._pipeline = pipeline = Pipeline(
+            followed=list(self._followed.values()),
             read_event=wiring.engine().read,
-            rules=Rules(self._settings.grace, found.trusted, self._settings.never, detect.own_addresses()),
+            rules=self._rules(self._settings, found),
             active=active,
             recorder=recorder,
-            publishers=publishers,
+            publishers=list(self._publishers.values()),
             clock=self._clock,
         )
-        closing.callback(pipeline.close)
         for section in found.lookups:
-            lookup = wiring.open_lookup(section)
+            self._lookups[section.key] = lookup = wiring.open_lookup(section)
             await lookup.start(pipeline.permits)
-            closing.push_async_callback(lookup.close)
-            self._lookups.append(lookup)
-        self._pipeline = pipeline
         maillog.ready(len(active))
         return pipeline
+
+    def _rules(self, settings: Settings, found: detect.Found) -> Rules:
+        return Rules(settings.grace, found.trusted, settings.never, detect.own_addresses())
+
+    async def _close_parts(self) -> None:
+        """Stop answering and reading."""
+        for lookup in self._lookups.values():
+            await lookup.close()
+        for followed in self._followed.values():
+            followed.source.close()
+
+    async def _close_publishers(self) -> None:
+        """Write what is waiting into the maps, and let go of them."""
+        for publisher in self._publishers.values():
+            await publisher.close()
+
+    async def _close_recorder(self, recorder: Recorder) -> None:
+        """Write what is waiting into the store, and let go of it."""
+        await recorder.close(self._clock.now().wall if self._stopped else None)
 
     def _stop(self, stop: asyncio.Event, name: str) -> None:
         if not stop.is_set():
             maillog.stopping(name)
+            self._manager.stopping()
+        self._stopped = True
         stop.set()
+
+    async def _reload_when(self, reload: asyncio.Event, pipeline: Pipeline) -> None:
+        """Read the configuration again, each time SIGHUP comes."""
+        while True:
+            await reload.wait()
+            reload.clear()
+            try:
+                await self._reload(pipeline)
+            except PopBeforeSmtpError as error:
+                maillog.failed(f"the configuration was not read again, and everything stays as it was: {error}")
+            else:
+                maillog.reloaded()
+
+    async def _reload(self, pipeline: Pipeline) -> None:
+        """Build all that is new; only when all of it works, swap it in and let go of what is old."""
+        settings = config.load(self._path)
+        wiring.check(settings)
+        if (settings.store.key, settings.control) != (self._settings.store.key, self._settings.control):
+            raise ConfigError(f"{settings.path}: [store] and control cannot change while the daemon runs; restart it")
+        found = await asyncio.to_thread(detect.find, settings, maillog.found)
+        progress = await pipeline.recorder.progress()
+        followed = {
+            section.key: self._followed.get(section.key) or wiring.open_source(section, progress)
+            for section in found.sources
+        }
+        async with AsyncExitStack() as undo:
+            publishers = await self._new_publishers(found, pipeline, undo)
+            lookups = await self._new_lookups(found, pipeline, undo)
+            self._open_log(settings)
+            undo.pop_all()
+        old_publishers, self._publishers = self._publishers, publishers
+        self._settings, self._followed, self._lookups = settings, followed, lookups
+        pipeline.publishers = list(publishers.values())
+        pipeline.follow(list(followed.values()))
+        pipeline.obey(self._rules(settings, found))
+        for key, publisher in old_publishers.items():
+            if key not in publishers:
+                await publisher.close(empty=True)  # nobody would take anybody out of it any more
+
+    async def _new_publishers(
+        self, found: detect.Found, pipeline: Pipeline, undo: AsyncExitStack
+    ) -> dict[str, Publisher]:
+        """Make the maps that are new true; who comes and goes meanwhile is told to them too."""
+        publishers = {}
+        for section in found.mtas:
+            publisher = self._publishers.get(section.key)
+            if publisher is None:
+                publisher = Publisher(wiring.open_map(section), pipeline.active)
+                undo.push_async_callback(publisher.close, empty=True)
+                pipeline.publishers = [*pipeline.publishers, publisher]
+                undo.callback(setattr, pipeline, "publishers", list(self._publishers.values()))
+                await publisher.make_true()
+                publisher.start()
+            publishers[section.key] = publisher
+        return publishers
+
+    async def _new_lookups(self, found: detect.Found, pipeline: Pipeline, undo: AsyncExitStack) -> dict[str, Lookup]:
+        """Stop the lookups that are gone, for a new one may want their sockets, and start the new ones."""
+        wanted = {section.key: section for section in found.lookups}
+        for key, lookup in self._lookups.items():
+            if key not in wanted:
+                await lookup.close()
+                undo.push_async_callback(lookup.start, pipeline.permits)
+        lookups = {}
+        for key, section in wanted.items():
+            kept = self._lookups.get(key)
+            if kept is None:
+                kept = wiring.open_lookup(section)
+                await kept.start(pipeline.permits)
+                undo.push_async_callback(kept.close)
+            lookups[key] = kept
+        return lookups
 
     async def _watch_own_addresses(self, pipeline: Pipeline) -> None:
         """Notice when the host gets another address: from then on it is no client's."""
         while True:
             await asyncio.sleep(_OWN_ADDRESSES_EVERY)
             own = await asyncio.to_thread(detect.own_addresses)
-            pipeline.rules = replace(pipeline.rules, own=own)
+            if own != pipeline.rules.own:
+                pipeline.obey(replace(pipeline.rules, own=own))
 
     async def _check(self, question: Mapping[str, Any]) -> object:
         client = parse_address(str(question.get("address")))
@@ -143,24 +259,15 @@ class _Daemon:
         common = {"version": __version__, "pid": os.getpid(), "started_at": self._started.wall.isoformat()}
         if pipeline is None:
             return {**common, "state": "starting", "warnings": ["the daemon is still starting"]}
-        troubles = [f"{followed.source.name}: {followed.trouble}" for followed in pipeline.followed if followed.trouble]
-        troubles += [f"{publisher.name}: {publisher.trouble}" for publisher in pipeline.publishers if publisher.trouble]
-        troubles += [pipeline.recorder.trouble] if pipeline.recorder.trouble else []
-        sources = [_describe_source(followed) for followed in pipeline.followed]
-        troubles += [
-            f"{source['name']}: {source['state']}"
-            for source in sources
-            if source["size"] is None and source["state"] != "reading"
-        ]
         return {
             **common,
             "state": "running",
             "authorizations": len(pipeline.active),
             "counts": dict(pipeline.counts),
-            "sources": sources,
+            "sources": [_describe_source(followed) for followed in pipeline.followed],
             "maps": [{"name": publisher.name, "trouble": publisher.trouble} for publisher in pipeline.publishers],
-            "lookups": [asdict(lookup.report()) for lookup in self._lookups],
-            "warnings": troubles,
+            "lookups": [asdict(lookup.report()) for lookup in self._lookups.values()],
+            "warnings": _warnings(pipeline),
         }
 
 
@@ -180,11 +287,30 @@ def describe(entry: Authorization) -> dict[str, object]:
 
 
 def _describe_source(followed: Followed) -> dict[str, object]:
-    report = followed.source.report()
     return {
-        **asdict(report),
+        **asdict(followed.source.report()),
         "lines": followed.lines,
         "unknown_headers": followed.unknown_headers,
         "last_line_at": None if followed.last_line_at is None else utc(followed.last_line_at),
         "trouble": followed.trouble,
     }
+
+
+def _warnings(pipeline: Pipeline) -> list[str]:
+    """Say what the administrator should look at."""
+    warnings = [] if pipeline.recorder.trouble is None else [pipeline.recorder.trouble]
+    for followed in pipeline.followed:
+        report = followed.source.report()
+        if followed.trouble is not None:
+            warnings.append(f"{report.name}: {followed.trouble}")
+        elif report.waiting:
+            warnings.append(f"{report.name}: {report.state}")
+    warnings += [f"{publisher.name}: {publisher.trouble}" for publisher in pipeline.publishers if publisher.trouble]
+    return warnings
+
+
+def _summary(pipeline: Pipeline) -> str:
+    """Say in a line how it goes, for ``systemctl status``."""
+    warnings = _warnings(pipeline)
+    trouble = f"; look at: {warnings[0]}" if warnings else ""
+    return f"{len(pipeline.active)} clients may relay{trouble}"

@@ -113,10 +113,6 @@ def _mtas(settings: Settings, say: Say, *, postfix: bool) -> tuple[Section, ...]
     if not postfix:
         say("access map: none, for there is no Postfix to ask and no [[mta]] is configured")
         return ()
-    if "lmdb" not in postconf.table_types():
-        say("access map: none, for this Postfix cannot read lmdb maps (Debian: install postfix-lmdb)")
-        return ()
-    say("access map: lmdb:/var/lib/pop-before-smtp/clients, for Postfix is here and can read lmdb maps")
     return (Section("postfix", {}, {}, None),)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import grp
 import os
 import socket
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from popbeforesmtp.errors import CannotCreateError, ConfigError, NotPermittedError, UnavailableError
+from popbeforesmtp.privileges import group_number
 
 _LONGEST_PATH = 107  # bytes, unix(7)
 
@@ -78,7 +78,7 @@ def _prepare(path: Path, group: str | None) -> None:
     """Make the socket's folder, and take away a socket that a dead process left."""
     if not path.parent.is_dir():
         path.parent.mkdir(mode=0o750, parents=True)
-        gid = _gid(group)
+        gid = group_number(group)
         if gid is not None and os.geteuid() == 0:
             os.chown(path.parent, -1, gid)
         path.parent.chmod(0o2750 if gid is not None else 0o755)
@@ -93,11 +93,3 @@ def _prepare(path: Path, group: str | None) -> None:
         except BlockingIOError:  # a full backlog: somebody is there
             pass
     raise OSError(errno.EADDRINUSE, "in use", str(path))
-
-
-def _gid(group: str | None) -> int | None:
-    """Return a group's number; None where there is no such group on this machine."""
-    try:
-        return None if group is None else grp.getgrnam(group).gr_gid
-    except KeyError:
-        return None

@@ -1,42 +1,60 @@
-"""All that the daemon says, in one file: one line each, stable words, ``key=value``, hostile text escaped.
+"""All that the daemon says, in one file: one line each, stable words, ``key=value`` or JSON, hostile text escaped.
 
-On standard error; under systemd with the level in front that journald understands (sd-daemon(3)), elsewhere with the
-time in front.
+It goes to standard error (under systemd with the level in front that journald understands, sd-daemon(3); elsewhere with
+the time in front), to syslog, or to a file.
 """
 
+import json
 import logging
+import logging.handlers
 import os
 import sys
 from collections import OrderedDict
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 
 from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.errors import CannotCreateError
 from popbeforesmtp.model import Authorization, Reason
 from popbeforesmtp.text import escape, quote, utc
 
-_log = logging.getLogger("pop-before-smtp")
+_DEV_LOG = Path("/dev/log")
 _LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}  # syslog(3)
 _REFUSALS = 10_000  # pairs of reason and client that are remembered as said
 
+_log = logging.getLogger("pop-before-smtp")
 _said: OrderedDict[tuple[Reason, ClientAddress], None] = OrderedDict()
 
 
-class _JournalFormatter(logging.Formatter):
-    """Puts the syslog level in front, as ``<6>``."""
+def open_log(target: str, *, debug: bool = False, as_json: bool = False) -> None:
+    """Begin to log, or begin anew: a file is opened again, so that a rotated one is let go.
 
-    def format(self, record: logging.LogRecord) -> str:
-        return f"<{_LEVELS[record.levelno]}>{record.getMessage()}"
-
-
-def to_stderr(*, debug: bool) -> None:
-    """Begin to log to standard error; ``debug`` adds renewals and other everyday things."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        _JournalFormatter() if _is_journal() else logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
-    )
+    ``target`` is "stderr", "syslog", or a file's absolute path; ``debug`` adds renewals and other everyday things.
+    Raises CannotCreateError; then the log stays as it was.
+    """
+    handler, style = _handler(target)
+    handler.setFormatter(_JsonFormatter() if as_json else style)
+    for old in _log.handlers:
+        if not isinstance(old, logging.StreamHandler) or isinstance(old, logging.FileHandler):
+            old.close()
     _log.handlers = [handler]
     _log.propagate = False
     _log.setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.raiseExceptions = False  # a full disk or a dead syslog is no reason to say more
+
+
+def _handler(target: str) -> tuple[logging.Handler, logging.Formatter]:
+    timed = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
+    try:
+        if target == "stderr":
+            return logging.StreamHandler(sys.stderr), _JournalFormatter() if _is_journal() else timed
+        if target == "syslog":
+            syslog = logging.handlers.SysLogHandler(str(_DEV_LOG), logging.handlers.SysLogHandler.LOG_MAIL)
+            syslog.ident = f"pop-before-smtp[{os.getpid()}]: "
+            return syslog, logging.Formatter("%(message)s")
+        return logging.FileHandler(target), timed
+    except OSError as error:
+        raise CannotCreateError(f'log = "{target}": cannot be written: {error.strerror or error}') from None
 
 
 def _is_journal() -> bool:
@@ -48,39 +66,75 @@ def _is_journal() -> bool:
     return stream == f"{status.st_dev}:{status.st_ino}"
 
 
+class _JournalFormatter(logging.Formatter):
+    """Puts the syslog level in front, as ``<6>``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{_LEVELS[record.levelno]}>{record.getMessage()}"
+
+
+class _JsonFormatter(logging.Formatter):
+    """Writes one JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        return json.dumps({"time": time, "level": record.levelname.lower(), **getattr(record, "fields", {})})
+
+
+def _say(level: int, event: str, **fields: object) -> None:
+    """Say an event with its fields."""
+    text = " ".join([event, *(f"{key}={quote(str(value))}" for key, value in fields.items())])
+    _log.log(level, "%s", text, extra={"fields": {"event": event, **fields}})
+
+
+def _tell(level: int, sentence: str) -> None:
+    """Say a sentence."""
+    _log.log(level, "%s", escape(sentence), extra={"fields": {"event": "notice", "text": sentence}})
+
+
 def starting(version: str, pid: int) -> None:
     """The daemon begins."""
-    _log.info("starting version=%s pid=%d", version, pid)
+    _say(logging.INFO, "starting", version=version, pid=pid)
 
 
 def found(sentence: str) -> None:
     """Say what is used, and why."""
-    _log.info("%s", escape(sentence))
+    _tell(logging.INFO, sentence)
 
 
 def ready(active: int) -> None:
     """The store is loaded, maps are true, sockets answer; the log is read from here on."""
-    _log.info("ready authorizations=%d", active)
+    _say(logging.INFO, "ready", authorizations=active)
+
+
+def reloaded() -> None:
+    """The configuration was read again and is in use."""
+    _say(logging.INFO, "reloaded")
 
 
 def stopping(why: str) -> None:
     """The daemon ends."""
-    _log.info("stopping reason=%s", quote(why))
+    _say(logging.INFO, "stopping", reason=why)
 
 
 def granted(authorization: Authorization) -> None:
     """A client may relay."""
-    _log.info("granted %s", _fields(authorization))
+    _say(logging.INFO, "granted", **_fields(authorization))
 
 
 def renewed(authorization: Authorization) -> None:
     """A client that may relay logged in again."""
-    _log.debug("renewed %s", _fields(authorization))
+    _say(logging.DEBUG, "renewed", **_fields(authorization))
 
 
 def expired(client: ClientAddress) -> None:
     """A client's window has ended."""
-    _log.info("expired client=%s", client)
+    _say(logging.INFO, "expired", client=client)
+
+
+def revoked(client: ClientAddress, reason: Reason) -> None:
+    """A client's window was ended before its time."""
+    _say(logging.INFO, "revoked", client=client, reason=reason)
 
 
 def refused(client: ClientAddress, user: str, reason: Reason, source: str, offset: int, time: datetime | None) -> None:
@@ -91,50 +145,53 @@ def refused(client: ClientAddress, user: str, reason: Reason, source: str, offse
     _said[key] = None
     if len(_said) > _REFUSALS:
         _said.popitem(last=False)
-    _log.info(
-        "refused client=%s user=%s reason=%s time=%s source=%s offset=%d",
-        *(client, quote(user), quote(reason), "unknown" if time is None else utc(time), quote(source), offset),
-    )
+    at = "unknown" if time is None else utc(time)
+    _say(logging.INFO, "refused", client=client, user=user, reason=reason, time=at, source=source, offset=offset)
 
 
 def left_out(name: str, client: ClientAddress, why: str) -> None:
     """A map cannot hold a client that may relay."""
-    _log.warning("left-out client=%s map=%s reason=%s", client, quote(name), quote(why))
+    _say(logging.WARNING, "left-out", client=client, map=name, reason=why)
 
 
 def published(name: str, come: int, go: int) -> None:
     """A map was changed."""
-    _log.debug("published map=%s added=%d removed=%d", quote(name), come, go)
-
-
-def notice(what: str) -> None:
-    """Something happened that the administrator may want to know."""
-    _log.info("%s", escape(what))
-
-
-def trouble(what: str) -> None:
-    """Something does not work; it is tried again, and said once until it works."""
-    _log.warning("%s; trying again", escape(what))
-
-
-def recovered(what: str) -> None:
-    """Something works again."""
-    _log.info("%s works again", escape(what))
-
-
-def failed(what: str) -> None:
-    """Something does not work and will not be tried again."""
-    _log.error("%s", escape(what))
+    _say(logging.DEBUG, "published", map=name, added=come, removed=go)
 
 
 def broken_line(source: str, offset: int, error: Exception) -> None:
     """A line that the program could not cope with was passed by: a fault of the program, worth a report."""
-    _log.error("passed-by source=%s offset=%d error=%s", quote(source), offset, quote(repr(error)))
+    _say(logging.ERROR, "passed-by", source=source, offset=offset, error=repr(error))
 
 
-def _fields(authorization: Authorization) -> str:
-    return (
-        f"client={authorization.client} user={quote(authorization.user)} service={authorization.service}"
-        f" until={utc(authorization.expires_at)} rule={authorization.rule} format={authorization.format}"
-        f" source={quote(authorization.origin.source)} offset={authorization.origin.offset}"
-    )
+def notice(what: str) -> None:
+    """Something happened that the administrator may want to know."""
+    _tell(logging.INFO, what)
+
+
+def trouble(what: str) -> None:
+    """Something does not work; it is tried again, and said once until it works."""
+    _tell(logging.WARNING, f"{what}; trying again")
+
+
+def recovered(what: str) -> None:
+    """Something works again."""
+    _tell(logging.INFO, f"{what} works again")
+
+
+def failed(what: str) -> None:
+    """Something does not work and will not be tried again."""
+    _tell(logging.ERROR, what)
+
+
+def _fields(authorization: Authorization) -> dict[str, object]:
+    return {
+        "client": authorization.client,
+        "user": authorization.user,
+        "service": authorization.service,
+        "until": utc(authorization.expires_at),
+        "rule": authorization.rule,
+        "format": authorization.format,
+        "source": authorization.origin.source,
+        "offset": authorization.origin.offset,
+    }

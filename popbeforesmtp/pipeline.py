@@ -15,7 +15,7 @@ from popbeforesmtp.active import ActiveSet, Change
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.header import HeaderReader
-from popbeforesmtp.model import Block, LogMessage, Origin, SessionEvent, Verdict
+from popbeforesmtp.model import Block, LogMessage, Origin, Reason, SessionEvent, Verdict
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.sessions import Sessions
@@ -28,7 +28,7 @@ ReadEvent = Callable[[LogMessage], SessionEvent | None]
 """Reads a message by the formats in use."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Followed:
     """A source, and what is remembered between its lines."""
 
@@ -64,6 +64,8 @@ class Pipeline:
         self._read_event = read_event
         self._clock = clock
         self._bell = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.turns = 0  # how often the loop came round: it is alive while this grows
 
     def permits(self, client: ClientAddress) -> bool:
         """Say whether a client may relay at this moment."""
@@ -71,14 +73,10 @@ class Pipeline:
 
     async def run(self) -> None:
         """Follow the sources until they end, or until it is cancelled."""
-        loop = asyncio.get_running_loop()
-
-        def ring() -> None:
-            loop.call_soon_threadsafe(self._bell.set)
-
         for followed in self.followed:
-            followed.source.watch(ring)
+            followed.source.watch(self._ring)
         while not all(followed.source.ended() for followed in self.followed):
+            self.turns += 1
             self._bell.clear()
             more = [self._read(followed) for followed in self.followed]
             self.expire()
@@ -87,19 +85,47 @@ class Pipeline:
                 continue
             await self._wait()
 
+    def follow(self, followed: Sequence[Followed]) -> None:
+        """Follow these sources from now on, and no others; those that were followed before go on as they are."""
+        for new in followed:
+            if new not in self.followed:
+                new.source.watch(self._ring)
+        for old in self.followed:
+            if old not in followed:
+                old.source.close()
+        self.followed = followed
+        self._bell.set()
+
+    def obey(self, new_rules: rules.Rules) -> None:
+        """Decide by other rules from now on. A window keeps its end, unless its client is never authorized any more."""
+        self.rules = new_rules
+        for client in list(self.active):
+            reason = rules.refuse_client(client, new_rules)
+            if reason is not None and reason is not Reason.TRUSTED:
+                self.active.revoke(client)
+                maillog.revoked(client, reason)
+                self._end(client)
+
     def expire(self) -> None:
         """End every window that is over."""
         for client in self.active.expire(self._clock.now()):
             self.counts["expired"] += 1
             maillog.expired(client)
-            self.recorder.ended(client)
-            for publisher in self.publishers:
-                publisher.go(client)
+            self._end(client)
 
     def close(self) -> None:
         """Stop reading."""
         for followed in self.followed:
             followed.source.close()
+
+    def _end(self, client: ClientAddress) -> None:
+        """Tell the store and the maps that a client may no longer relay."""
+        self.recorder.ended(client)
+        for publisher in self.publishers:
+            publisher.go(client)
+
+    def _ring(self) -> None:
+        self._loop.call_soon_threadsafe(self._bell.set)
 
     async def _wait(self) -> None:
         """Sleep until the bell rings, a window ends, or it is time to look."""

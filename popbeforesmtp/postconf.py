@@ -39,6 +39,11 @@ def value(parameter: str) -> str:
     return _postconf("-x", "-h", parameter)
 
 
+def configured() -> str:
+    """Return all of main.cf and master.cf that was set, as postconf prints it. Raises UnavailableError."""
+    return "\n".join(_postconf(part) for part in ("-n", "-M", "-P"))
+
+
 def table_types() -> frozenset[str]:
     """Return the lookup table types that this Postfix can read. Raises UnavailableError."""
     return frozenset(_postconf("-m").split())

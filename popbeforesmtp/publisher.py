@@ -71,14 +71,17 @@ class Publisher:
             self._whole = True
             self._wake.set()
 
-    async def close(self) -> None:
-        """Publish what is waiting, once, and let go of the map."""
+    async def close(self, *, empty: bool = False) -> None:
+        """Publish what is waiting, once, and let go of the map; ``empty`` leaves nobody in it."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._publish()
+                if empty:
+                    await self._in_thread(self._map.replace, [])
+                else:
+                    await self._publish()
                 await self._in_thread(self._map.close)
         except (PopBeforeSmtpError, TimeoutError) as error:
             maillog.failed(
@@ -110,6 +113,7 @@ class Publisher:
             if self.trouble is not None:
                 maillog.recovered(self.name)
                 self.trouble = None
+            await asyncio.sleep(self._map.interval)
 
     async def _publish(self) -> None:
         """Bring what is pending to the map; where that fails, the whole active set is owed."""

@@ -57,15 +57,22 @@ class Recorder:
         by_client = {grant.client: grant for grant in stored if grant.client not in self._batch.ended}
         return list((by_client | self._batch.granted).values())
 
-    async def close(self) -> None:
-        """Write what is waiting, once, and close the store."""
+    async def progress(self) -> dict[str, Progress]:
+        """Return how far each source was read, in the store or about to be there. Raises StoreError."""
+        stored = await asyncio.get_running_loop().run_in_executor(self._thread, self._store.progress)
+        return {**stored, **self._batch.progress}
+
+    async def close(self, stopped: datetime | None = None) -> None:
+        """Write what is waiting, once, and close the store; ``stopped`` is kept as the time of a wanted end."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._write()
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._thread, self._store.set_stopped, stopped)
+                await loop.run_in_executor(self._thread, self._store.close)
         except (StoreError, TimeoutError) as error:
             maillog.failed(
                 f"{error or 'the store could not be written in time'}; what is missing is read from the log again"

@@ -32,7 +32,7 @@ def decide(event: SessionEvent, origin: Origin, now: Moment, rules: Rules) -> De
     client = event.client
     if event.kind is not EventKind.LOGIN or client is None or not event.user:
         return _IGNORE
-    reason = _refuse_client(client, rules) or _refuse_login(event, now, rules)
+    reason = refuse_client(client, rules) or _refuse_login(event, now, rules)
     if reason is not None or event.time is None:
         return Decision(Verdict.REFUSE, reason or Reason.NO_TIME)
     login_at = min(event.time, now.wall)
@@ -52,7 +52,7 @@ def decide(event: SessionEvent, origin: Origin, now: Moment, rules: Rules) -> De
     )
 
 
-def _refuse_client(client: ClientAddress, rules: Rules) -> Reason | None:
+def refuse_client(client: ClientAddress, rules: Rules) -> Reason | None:
     """Say why an address may never be authorized."""
     if client in NEVER or client in rules.never:
         return Reason.NEVER

@@ -59,6 +59,15 @@ def open_map(section: Section) -> AccessMap:
     return access_map
 
 
+def existing_maps() -> tuple[Section, ...]:
+    """Return the maps that a daemon without configuration left, found without asking any mail server."""
+    left = []
+    for name in names(mtas):
+        existing = getattr(importlib.import_module(f"{mtas.__name__}.{name}"), "existing", list)
+        left += [Section(name, {"map": map_name, "reload": "never"}, {}, None) for map_name in existing()]
+    return tuple(left)
+
+
 def open_lookup(section: Section) -> Lookup:
     """Prepare a lookup; it does not answer yet."""
     lookup: Lookup = _open(lookups, section, "open_lookup", dict(section.values))

@@ -1,12 +1,20 @@
 """End what has expired when no daemon runs; a timer calls it every minute.
 
 Where the daemon answers there is nothing to do. Otherwise every access map is made equal to what the store still
-allows, and where the store cannot be read, the map is emptied: in doubt nobody relays.
+allows; where the store cannot be read, or the daemon was stopped for good and the configuration says stop = "close",
+the maps are emptied: in doubt nobody relays.
 """
 
 import argparse
+from typing import TYPE_CHECKING
 
 from popbeforesmtp.commands import add_config
+
+if TYPE_CHECKING:
+    from popbeforesmtp.addresses import ClientAddress
+    from popbeforesmtp.config import Settings
+
+_RESTART = 30.0  # seconds that a restart may take; a daemon that was stopped longer ago was stopped for good
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Sweep."""
-    from popbeforesmtp import config, detect, wiring
-    from popbeforesmtp.clock import SystemClock
+    from popbeforesmtp import config, wiring
     from popbeforesmtp.commands._ask import say
     from popbeforesmtp.control import ask
     from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
@@ -29,26 +36,38 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
     except UnavailableError:
         pass  # it hangs: nobody ends its windows but us
-    clock = SystemClock()
-    trouble: PopBeforeSmtpError | None = None
-    now = clock.now()
-    clients = []
+    errors: list[PopBeforeSmtpError] = []
     try:
-        store = wiring.open_store(settings.store, clock, make=False)
-        try:
-            store.purge(now)
-            clients = [entry.client for entry in store.load(now)]
-        finally:
-            store.close()
+        clients = _left(settings)
     except StoreError as error:
-        trouble = error
-    for section in detect.find(settings, lambda _: None).mtas:
-        access_map = wiring.open_map(section)
+        clients = []
+        errors.append(StoreError(f"{error}; every access map was emptied"))
+    for section in wiring.existing_maps() if settings.mtas is None else settings.mtas:
         try:
+            access_map = wiring.open_map(section)
             access_map.replace(clients)
-        finally:
             access_map.close()
-        say(f"{access_map.name}: {len(clients)} may still relay")
-    if trouble is not None:
-        raise StoreError(f"{trouble}; every access map was emptied")
+            say(f"{access_map.name}: {len(clients)} may still relay")
+        except PopBeforeSmtpError as error:  # the other maps are swept all the same
+            errors.append(error)
+    if errors:
+        raise errors[0]
     return 0
+
+
+def _left(settings: "Settings") -> "list[ClientAddress]":
+    """Return whose windows are still open, and forget the others. Raises StoreError."""
+    from popbeforesmtp import wiring
+    from popbeforesmtp.clock import SystemClock
+
+    clock = SystemClock()
+    now = clock.now()
+    store = wiring.open_store(settings.store, clock, make=False)
+    try:
+        store.purge(now)
+        stopped = store.stopped_at()
+        if settings.stop == "close" and stopped is not None and (now.wall - stopped).total_seconds() > _RESTART:
+            return []
+        return [entry.client for entry in store.load(now)]
+    finally:
+        store.close()

@@ -1,10 +1,11 @@
 """Access maps: lookup tables that a mail server reads, one client address per key."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Protocol
 
-from popbeforesmtp.addresses import ClientAddress
-from popbeforesmtp.errors import PopBeforeSmtpError
+from popbeforesmtp.addresses import ClientAddress, parse_address
+from popbeforesmtp.errors import DataError, PopBeforeSmtpError
 
 
 class MapError(PopBeforeSmtpError):
@@ -17,6 +18,7 @@ class AccessMap(Protocol):
     """One map of one mail server. All methods may take long, and are called by one thread at a time."""
 
     name: str  # as the mail server's configuration names it
+    interval: float  # seconds from one publish to the next, at least; what comes meanwhile is gathered
 
     def replace(self, clients: Collection[ClientAddress]) -> None:
         """Make the map, where it is missing, and make it hold exactly these clients. Raises MapError."""
@@ -32,3 +34,10 @@ class AccessMap(Protocol):
 
     def close(self) -> None:
         """Let go of the map; it stays as it is."""
+
+
+def refuse_foreign(path: Path, keys: Iterable[str]) -> None:
+    """Refuse to empty a map that somebody else keeps: ours holds addresses and nothing else. Raises DataError."""
+    for key in keys:
+        if parse_address(key) is None:
+            raise DataError(f"{path}: holds an entry that is not ours ({key!a}); give pop-before-smtp a map of its own")

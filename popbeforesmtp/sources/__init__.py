@@ -19,6 +19,7 @@ class SourceReport:
     offset: int | None = None  # bytes read of the current file
     size: int | None = None  # bytes it has
     too_long: int = 0  # lines passed by because they were too long
+    waiting: bool = False  # nothing can be read, and that is worth a warning
 
 
 class Source(Protocol):

@@ -96,7 +96,7 @@ class FileSource:
     def report(self) -> SourceReport:
         """Say how it is doing."""
         if not self._files:
-            return SourceReport(self.name, "waiting for the file", too_long=self._too_long)
+            return SourceReport(self.name, "waiting for the file", too_long=self._too_long, waiting=True)
         current = self._files[-1]
         size = os.fstat(current.descriptor).st_size
         return SourceReport(self.name, "following", current.offset, size, self._too_long)

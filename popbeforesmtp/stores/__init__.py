@@ -52,6 +52,12 @@ class Store(Protocol):
     def write(self, batch: Batch) -> None:
         """Take a batch, all of it or nothing; the later end of two wins. Raises StoreError."""
 
+    def stopped_at(self) -> datetime | None:
+        """Return when the daemon was stopped, by somebody's will; None while it runs and after a crash."""
+
+    def set_stopped(self, at: datetime | None) -> None:
+        """Keep when the daemon was stopped, or that it runs. Raises StoreError."""
+
     def close(self) -> None:
         """Let go of it."""
 

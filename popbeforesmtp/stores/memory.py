@@ -1,6 +1,7 @@
 """``type = "memory"``: keeps nothing across restarts; the log is read again instead."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Clock, Moment
@@ -20,6 +21,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._authorizations: dict[ClientAddress, Authorization] = {}
         self._progress: dict[str, Progress] = {}
+        self._stopped_at: datetime | None = None
 
     def load(self, now: Moment) -> list[Authorization]:
         """Return all that have not ended."""
@@ -42,6 +44,14 @@ class MemoryStore:
             if old is None or new.expires_at > old.expires_at or new.deadline > old.deadline:
                 self._authorizations[client] = new
         self._progress.update(batch.progress)
+
+    def stopped_at(self) -> datetime | None:
+        """Return when the daemon was stopped."""
+        return self._stopped_at
+
+    def set_stopped(self, at: datetime | None) -> None:
+        """Keep when the daemon was stopped, or that it runs."""
+        self._stopped_at = at
 
     def close(self) -> None:
         """Forget everything."""

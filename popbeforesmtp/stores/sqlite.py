@@ -5,6 +5,7 @@ the last transactions, never a part of one. As an authorization and the checkpoi
 transaction, what is undone is read from the log again.
 """
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Clock, Moment
-from popbeforesmtp.errors import CannotCreateError, NotPermittedError
+from popbeforesmtp.errors import CannotCreateError, NotPermittedError, UnavailableError
 from popbeforesmtp.model import Authorization, Origin
 from popbeforesmtp.stores import Batch, Progress, StoreError, left_over
 
@@ -41,6 +42,9 @@ CREATE TABLE progress (
     checkpoint TEXT NOT NULL,
     time       INTEGER             -- microseconds since 1970, UTC
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE stopped (             -- one row after the daemon was stopped, none while it runs or after a crash
+    at         INTEGER NOT NULL    -- microseconds since 1970, UTC
+) STRICT;
 """
 _Row = tuple[str, int, float, str, bytes, str, int, str, str, int, str]
 _COLUMNS = "client, expires_at, deadline, boot_id, user, service, login_at, format, source, offset, rule"
@@ -61,8 +65,8 @@ ON CONFLICT (source) DO UPDATE SET checkpoint = excluded.checkpoint, time = excl
 def open_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
     """Keep authorizations in an SQLite file, mode 0600, made where it is missing.
 
-    Raises CannotCreateError or NotPermittedError where there cannot be such a file, StoreError where what is there is
-    no store of ours.
+    Raises CannotCreateError or NotPermittedError where there cannot be such a file, UnavailableError where another
+    daemon keeps it, StoreError where what is there is no store of ours.
     """
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -75,7 +79,18 @@ def open_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
         raise CannotCreateError(
             f"{path}: cannot be made: {error.strerror}; set [store] path to another place"
         ) from None
-    return SqliteStore(path, clock.boot_id)
+    return SqliteStore(path, clock.boot_id, _lock(path))
+
+
+def _lock(path: Path) -> int:
+    """Make sure that no other daemon keeps this store; the lock falls with the descriptor that is returned."""
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UnavailableError(f"{path}: is in use; is another pop-before-smtp running?") from None
+    return descriptor
 
 
 def read_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
@@ -88,8 +103,9 @@ def read_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
 class SqliteStore:
     """Authorizations in an SQLite file."""
 
-    def __init__(self, path: Path, boot_id: str) -> None:
+    def __init__(self, path: Path, boot_id: str, lock: int | None = None) -> None:
         self._path = path
+        self._lock = lock
         self._boot_id = boot_id
         with self._errors():
             self._database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
@@ -142,10 +158,28 @@ class SqliteStore:
                     self._database.execute("ROLLBACK")
                 raise
 
+    def stopped_at(self) -> datetime | None:
+        """Return when the daemon was stopped."""
+        with self._errors():
+            row = self._database.execute("SELECT at FROM stopped").fetchone()
+        return None if row is None else _time(row[0])
+
+    def set_stopped(self, at: datetime | None) -> None:
+        """Keep when the daemon was stopped, or that it runs."""
+        with self._errors():
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute("DELETE FROM stopped")
+            if at is not None:
+                self._database.execute("INSERT INTO stopped VALUES (?)", (_micros(at),))
+            self._database.execute("COMMIT")
+
     def close(self) -> None:
         """Close the file; its write-ahead log is folded in."""
         with self._errors():
             self._database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _prepare(self) -> None:
         """Set the file up, or see that it is one of ours."""

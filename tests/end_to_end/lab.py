@@ -115,6 +115,7 @@ class Answer:
 
     @property
     def accepted(self) -> bool:
+        """Whether the recipient was taken."""
         return self.code == 250
 
 

@@ -1,0 +1,187 @@
+"""Maps of type lmdb: changed in place, in one transaction, under Postfix's own lock.
+
+Measured with Postfix 3.7 to 3.11: a change in place is seen by sessions that are open already and restarts no smtpd(8).
+Postfix guards every lookup with a shared fcntl(2) lock on the map file itself and opens it without LMDB's own lock file
+(``MDB_NOLOCK``, util/slmdb.c), so we write under the exclusive lock of that kind. The lock falls when *any* descriptor
+of this process on that file is closed: nothing here opens it a second time while the lock is held.
+"""
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.atomicfile import replacing
+from popbeforesmtp.errors import CannotCreateError, NotPermittedError
+from popbeforesmtp.mtas import MapError, refuse_foreign
+
+_MAP_SIZE = 16 << 20  # bytes; Postfix's own start (lmdb_map_size), and its readers follow when it grows
+_LOCK_SECONDS = 10.0
+
+
+class LmdbFile:
+    """One map file, kept open."""
+
+    interval = 0.0  # a change costs a third of a millisecond and nobody starts anew
+
+    def __init__(self, path: Path, result: str) -> None:
+        self.path = path
+        self._value = result.encode() + b"\0"  # as postmap(1) writes it: smtpd expects a NUL behind all entries or none
+        self._environment: lmdb.Environment | None = None
+        self._identity = (0, 0)
+
+    def replace(self, clients: Collection[ClientAddress]) -> bool:
+        """Make the file hold exactly these clients; say whether it was missing or broken before."""
+        wanted = {_key(client) for client in clients}
+        missing = (self._environment is None or self.lost()) and self._open(wanted)
+        environment = self._opened()
+        with self._errors(), environment.begin() as transaction:
+            there = dict(transaction.cursor())
+        refuse_foreign(self.path, (key.rstrip(b"\0").decode("utf-8", "replace") for key in there))
+        stale = {key for key, value in there.items() if key not in wanted or value != self._value}
+        self._write(wanted - (there.keys() - stale), stale - wanted)
+        return missing
+
+    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
+        """Add some and take some out, in one transaction."""
+        self._write({_key(client) for client in come}, {_key(client) for client in go})
+
+    def lost(self) -> bool:
+        """Say whether the path no longer names the file that we write."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return True
+        return (status.st_dev, status.st_ino) != self._identity
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._environment is not None:
+            self._environment.close()
+            self._environment = None
+
+    def _open(self, wanted: Collection[bytes]) -> bool:
+        """Open the map, or build it where it is missing, broken, or older than this boot; say whether it was gone."""
+        self.close()
+        self._identity = (0, 0)
+        missing = not self.path.exists()
+        if not missing and not self._older_than_boot():
+            try:
+                self._use(_environment(self.path))
+                return False
+            except lmdb.Error:
+                missing = True  # to Postfix a broken map is no better than none
+        with self._errors():
+            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with replacing(self.path) as new:
+                self._build(new, wanted)
+            self._use(_environment(self.path))
+        return missing
+
+    def _older_than_boot(self) -> bool:
+        """Say whether the file was last written before the machine started.
+
+        Commits are brought to the disk only behind the lock, so a power failure may have left it torn; nobody reads it
+        yet, so it is simply built anew.
+        """
+        started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return self.path.stat().st_mtime < started
+
+    def _build(self, path: Path, keys: Collection[bytes]) -> None:
+        environment = _environment(path, create=True)
+        try:
+            _put(environment, keys, self._value)
+        finally:
+            environment.close()
+        path.chmod(0o644)
+
+    def _use(self, environment: lmdb.Environment) -> None:
+        self._environment = environment
+        status = self.path.stat()
+        self._identity = (status.st_dev, status.st_ino)
+
+    def _opened(self) -> lmdb.Environment:
+        if self._environment is None:
+            raise MapError(f"{self.path}: is not open")
+        return self._environment
+
+    def _write(self, come: Collection[bytes], go: Collection[bytes]) -> None:
+        if not come and not go:
+            return
+        environment = self._opened()
+        with self._errors():
+            with self._locked():
+                _put(environment, come, self._value, go)
+            environment.sync(True)  # behind the lock: no lookup waits for the disk
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep Postfix's lookups out, as its own writers do."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            _wait_for(lambda: fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), self.path)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what the file system and LMDB raise into one sentence."""
+        try:
+            yield
+        except PermissionError as error:
+            raise NotPermittedError(
+                f"{error.filename or self.path}: may not be written by this user; run as the map's owner, or set map"
+                " to another place"
+            ) from None
+        except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+            raise CannotCreateError(f"{self.path}: cannot be made: {error.strerror}") from None
+        except (OSError, lmdb.Error) as error:
+            raise MapError(f"{self.path}: {error}") from None
+
+
+def _key(client: ClientAddress) -> bytes:
+    return client.encode("ascii") + b"\0"
+
+
+def _environment(path: Path, *, create: bool = False) -> lmdb.Environment:
+    """Open a single-file environment as Postfix does: no lock file, and no sync inside a commit."""
+    size = path.stat().st_size if path.exists() else 0
+    if not create and not stat.S_ISREG(path.lstat().st_mode):
+        raise lmdb.Error(f"{path} is no regular file")
+    return lmdb.open(
+        str(path), subdir=False, lock=False, sync=False, create=create, map_size=max(_MAP_SIZE, 2 * size), mode=0o644
+    )
+
+
+def _put(environment: lmdb.Environment, come: Collection[bytes], value: bytes, go: Collection[bytes] = ()) -> None:
+    """Change the map in one transaction, and again in a larger map where it was too small."""
+    while True:
+        try:
+            with environment.begin(write=True) as transaction:
+                for key in go:
+                    transaction.delete(key)
+                for key in sorted(come):
+                    transaction.put(key, value)
+            return
+        except lmdb.MapFullError:
+            environment.set_mapsize(environment.info()["map_size"] * 2)
+
+
+def _wait_for(lock: Callable[[], None], path: Path) -> None:
+    """Take a lock that others hold for moments only."""
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            lock()
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise MapError(f"{path}: somebody has held its lock for {_LOCK_SECONDS:.0f} s") from None
+            time.sleep(0.002)

@@ -1,0 +1,137 @@
+"""Maps of types that are built beside with postmap(1) and renamed: cdb, hash, btree.
+
+Measured with Postfix 3.7 to 3.11: changed in place, such a map is silently stale in smtpd processes that have it open;
+replaced by a rename, every one of them starts anew at its next connection. A session that is open keeps its view.
+"""
+
+import struct
+import subprocess
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from popbeforesmtp import postconf
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.atomicfile import replacing
+from popbeforesmtp.errors import NotPermittedError
+from popbeforesmtp.mtas import MapError, refuse_foreign
+
+SUFFIXES = {"cdb": ".cdb", "hash": ".db", "btree": ".db"}
+"""What Postfix puts behind a map's name on the disk."""
+
+_SECONDS = 60.0  # a million entries take three
+
+
+class PostmapFile:
+    """One map file that is written whole."""
+
+    interval = 1.0  # each publish makes every idle smtpd start anew, at about 10 ms of CPU
+
+    def __init__(self, kind: str, name: Path, result: str) -> None:
+        self.path = Path(f"{name}{SUFFIXES[kind]}")
+        self._kind = kind
+        self._name = name
+        self._result = result
+        self._clients: set[ClientAddress] = set()
+        self._identity = (0, 0)
+
+    def replace(self, clients: Collection[ClientAddress]) -> bool:
+        """Make the file hold exactly these clients, unless it does; say whether it was missing or broken before."""
+        self._clients = set(clients)
+        there = self._entries() if self.path.exists() else None
+        refuse_foreign(self.path, there or ())
+        if there != dict.fromkeys(self._clients, self._result):
+            self._build()
+        self._identity = self._status()
+        return there is None
+
+    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
+        """Add some and take some out, by writing all anew."""
+        self._clients = (self._clients | set(come)) - set(go)
+        self._build()
+        self._identity = self._status()
+
+    def lost(self) -> bool:
+        """Say whether the path no longer names the file that we wrote."""
+        return self._status() != self._identity
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _status(self) -> tuple[int, int]:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return (0, 0)
+        return (status.st_dev, status.st_ino)
+
+    def _entries(self) -> dict[str, str] | None:
+        """Return what is in the file now; None where it is broken."""
+        try:
+            if self._kind == "cdb":  # postmap -s knows cdb only from Postfix 3.10 on
+                return dict(_cdb_entries(self.path.read_bytes()))
+            lines = _run("postmap", "-s", f"{self._kind}:{self._name}").splitlines()
+            return {key: result for key, _, result in (line.partition("\t") for line in lines)}
+        except PermissionError:
+            raise NotPermittedError(f"{self.path}: may not be read by this user; run as the map's owner") from None
+        except (OSError, MapError, struct.error, UnicodeDecodeError):
+            return None
+
+    def _build(self) -> None:
+        """Write the entries beside, let postmap index them, and rename the result over the old file."""
+        try:
+            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with replacing(self.path) as new:
+                source = Path(f"{new}.source")
+                built = Path(f"{source}{SUFFIXES[self._kind]}")
+                try:
+                    with source.open("x", encoding="ascii") as text:
+                        text.writelines(f"{client}\t{self._result}\n" for client in sorted(self._clients))
+                    _run("postmap", "-o", f"{self._kind}:{source}")
+                    built.chmod(0o644)  # its readers are smtpd and proxymap
+                    built.rename(new)
+                finally:
+                    source.unlink(missing_ok=True)
+                    built.unlink(missing_ok=True)
+        except PermissionError as error:
+            raise NotPermittedError(
+                f"{error.filename or self.path}: may not be written by this user; run as the map's owner, or set map to"
+                " another place"
+            ) from None
+        except OSError as error:
+            raise MapError(f"{self.path}: {error.strerror or error}") from None
+
+
+def _cdb_entries(data: bytes) -> Iterator[tuple[str, str]]:
+    """Give the entries of a constant database (https://cr.yp.to/cdb/cdb.txt): 256 pointers, then the records."""
+    end = min(struct.unpack_from("<512L", data)[::2])
+    place = 2048
+    while place < end:
+        key_length, length = struct.unpack_from("<LL", data, place)
+        place += 8
+        key, value = data[place : place + key_length], data[place + key_length : place + key_length + length]
+        yield key.rstrip(b"\0").decode(), value.rstrip(b"\0").decode()
+        place += key_length + length
+
+
+def _run(name: str, *arguments: str) -> str:
+    """Run one of Postfix's programs and return what it prints. Raises MapError."""
+    program = postconf.find(name)
+    if program is None:
+        raise MapError(f"{name} is not on this machine any more; is Postfix installed?")
+    command = [program, *arguments]
+    try:
+        run = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=True,
+            text=True,
+            errors="replace",
+            env=postconf.environment(),
+        )
+    except subprocess.TimeoutExpired:
+        raise MapError(f"`{' '.join(command)}` did not end in {_SECONDS:.0f} s") from None
+    except (subprocess.CalledProcessError, OSError) as error:
+        said = (getattr(error, "stderr", "") or "").strip().replace("\n", "; ")
+        raise MapError(f"`{' '.join(command)}` failed: {said or error}") from None
+    return run.stdout

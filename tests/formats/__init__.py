@@ -1,0 +1,1 @@
+"""Tests of the formats and of the engine that reads them."""

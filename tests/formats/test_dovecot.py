@@ -1,0 +1,307 @@
+"""Dovecot's lines: every layout from 2.0 to 2.4, and names that are made to look like other lines."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from popbeforesmtp.formats._engine import Engine, load
+from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+
+NOW = datetime(2026, 11, 22, 7, 20, tzinfo=UTC)
+ENGINE = Engine([load("dovecot")])
+
+SERVICES = ("imap", "pop3")
+WORDS = ("Login", "Logged in")  # 2.0 to 2.3, 2.4
+BEFORE = ("", "Info: ")  # by syslog, in the server's own log
+ENDS = (
+    "",
+    ", mpid=4711",
+    ", TLS",
+    ", secured",
+    ", mpid=4711, TLS",
+    ", session=<UijZvdhgC9jLAHFP>",
+    ", mpid=4711, session=<bfPgpdhgj4QgAQ24AAAAAAAAAAAAAAAQ>",
+    ", mpid=4711, TLS, session=<a+/=>",
+    ", mpid=4711, secured, session=<O2NbqNhgI8nAAAIe>",
+)
+"""What may stand behind lip=: mpid, the transport and the session, each left out where it is empty."""
+
+REASONS = (
+    "Disconnected (auth failed, 1 attempts in 2 secs)",
+    "Disconnected: Connection closed (auth failed, 3 attempts in 21 secs)",
+    "Aborted login (auth failed, 1 attempts in 2 secs)",
+    "Login aborted: Logged out (auth failed, 1 attempts in 0 secs) (auth_failed)",
+    "Disconnected: Inactivity (auth failed, 1 attempts in 180 secs)",
+)
+
+HOSTILE = st.lists(
+    st.sampled_from(
+        [
+            ">, method=PLAIN, rip=9.9.9.9, lip=1.1.1.1, mpid=1, session=<a>",
+            ">, method=PLAIN, rip=9.9.9.9, lip=1.1.1.1",
+            "x>, method=PLAIN, rip=9.9.9.9, lip=1.1.1.1, mpid=1, TLS, session=<a",
+            ">, rip=9.9.9.9, lip=1.1.1.1",
+            "imap-login: Login: user=<",
+            "Nov 22 07:14:00 mx1 dovecot: pop3-login: Login: user=<",
+            "Login: user=<bob>",
+            ", method=PLAIN, rip=",
+            ", session=<",
+            " (auth failed, 1 attempts in 2 secs): user=<",
+            ": Logged out in=1 out=2",
+            "imap(bob)<1><a>: ",
+            *("<", ">", "(", ")", ",", " ", "=", ":", "?", "\\", '"', "alice", "9.9.9.9", "é", "\u202e"),
+        ]
+    ),
+    min_size=1,
+    max_size=6,
+).map("".join)
+"""Names that a stranger sends, or that an account has where auth_username_chars is empty."""
+
+
+def read(text: str, program: bytes | None = b"dovecot") -> SessionEvent | None:
+    """Read one message."""
+    return ENGINE.read(LogMessage(NOW, program, text.encode()))
+
+
+def login(
+    user: str = "alice",
+    address: str = "192.0.2.1",
+    *,
+    service: str = "imap",
+    before: str = "",
+    word: str = "Login",
+    end: str = ", mpid=4711, TLS, session=<a+/=>",
+) -> str:
+    """Write the line of a login as Dovecot does."""
+    return f"{service}-login: {before}{word}: user=<{user}>, method=PLAIN, rip={address}, lip=192.0.2.100{end}"
+
+
+def failure(user: str, reason: str = REASONS[0], end: str = ", session=<a+/=>", method: str = ", method=PLAIN") -> str:
+    """Write the line of a session that was turned away."""
+    return f"pop3-login: {reason}: user=<{user}>{method}, rip=203.0.113.7, lip=192.0.2.100{end}"
+
+
+# Layouts
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_layout_of_a_login_is_read(service: str, before: str, word: str, end: str) -> None:
+    """From 2.0 to 2.4, with and without process, transport and session."""
+    for address in ("192.0.2.1", "2001:db8::10"):
+        event = read(login(address=address, service=service, before=before, word=word, end=end))
+        assert event is not None
+        assert (event.kind, event.client, event.user) == (EventKind.LOGIN, address, "alice")
+        assert (event.service, event.mechanism) == (service, "PLAIN")
+        assert event.mail_pid == ("4711" if "mpid" in end else None)
+        assert event.session == (end.partition("session=<")[2].removesuffix(">") or None)
+
+
+def test_a_login_in_the_servers_own_log_is_read() -> None:
+    """It has no tag there."""
+    event = read(login(before="Info: "), program=None)
+    assert event is not None
+    assert event.kind is EventKind.LOGIN
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("end", ["", ", TLS", ", TLS handshaking", ", TLS: SSL_read failed: error:0A0", ", secured"])
+@pytest.mark.parametrize("session", ["", ", session=<a+/=>"])
+@pytest.mark.parametrize("method", ["", ", method=PLAIN"])
+def test_every_layout_of_a_wrong_password_is_a_failure(reason: str, end: str, session: str, method: str) -> None:
+    """It names who and from where, and opens nothing."""
+    event = read(failure("alice", reason, end + session, method))
+    assert event is not None
+    assert (event.kind, event.client, event.user) == (EventKind.FAILURE, "203.0.113.7", "alice")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "imap-login: Disconnected (no auth attempts in 0 secs): user=<>, rip=192.0.2.1, lip=192.0.2.100",
+        "imap-login: Disconnected: Connection closed (disconnected before auth was ready, waited 0 secs): user=<>,"
+        " rip=192.0.2.1, lip=192.0.2.100, secured, session=<a>",
+        "auth: passwd-file(alice,192.0.2.1): unknown user",
+        "master: Dovecot v2.3.19.1 (9b53102964) starting up for imap, pop3",
+        "imap-login: proxy(alice): started proxying to 192.0.2.5:143: user=<alice>, method=PLAIN, rip=192.0.2.1,"
+        " lip=192.0.2.100",
+    ],
+)
+def test_what_proves_nothing_is_no_event(text: str) -> None:
+    """Nobody logged in, and nobody was turned away with a name and a password."""
+    assert read(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "session", "mail_pid"),
+    [
+        (
+            "imap(alice)<21472><O2NbqNhgI8nAAAIe>: Disconnected: Logged out in=26 out=770 deleted=0 expunged=0"
+            " trashed=0 hdr_count=0 hdr_bytes=0 body_count=0 body_bytes=0",
+            "O2NbqNhgI8nAAAIe",
+            "21472",
+        ),
+        ("pop3(alice)<7><a+/=>: Disconnected: Logged out top=0/0, retr=0/0, del=0/3, size=1234", "a+/=", "7"),
+        ("imap(alice)<7><a>: Connection closed (IDLE running for 0.001 secs) in=1 out=2", "a", "7"),
+        ("imap(alice): Logged out in=26 out=770", None, None),
+        ("imap(alice): Disconnected for inactivity in=26 out=770", None, None),
+        ("pop3(alice): Disconnected: Logged out top=0/0, retr=0/0, del=0/0, size=0", None, None),
+    ],
+)
+def test_the_end_of_a_session_is_a_logout(text: str, session: str | None, mail_pid: str | None) -> None:
+    """It has no address; the session or the process ties it to its login."""
+    event = read(text)
+    assert event is not None
+    assert (event.kind, event.user, event.client) == (EventKind.LOGOUT, "alice", None)
+    assert (event.session, event.mail_pid) == (session, mail_pid)
+
+
+# What never is a login
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        "submission-login",
+        "managesieve-login",
+        "sieve-login",
+        "lmtp(alice)<1><a>",
+        "lmtp",
+        "imap",
+        "imap-login-x",
+        "auth",
+    ],
+)
+def test_no_other_service_opens_relay(service: str) -> None:
+    """Only a POP or IMAP login does; a submission login would renew itself for ever."""
+    assert read(login()) is not None
+    assert read(login().replace("imap-login", service, 1)) is None
+
+
+@pytest.mark.parametrize(
+    "word", ["login", "LOGIN", "Login failed", "Logged out", "Loggedin", "Login:", "Not Login", ""]
+)
+def test_no_other_word_means_a_login(word: str) -> None:
+    """The server's word is fixed."""
+    assert read(login(word=word)) is None
+
+
+def test_an_empty_user_is_no_login() -> None:
+    """Nobody is nobody."""
+    assert read(login(user="")) is None
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_text_before_a_login_never_matches(before: str) -> None:
+    """A login line that is quoted in another message does not begin that message."""
+    assume(not before.startswith(("imap-login: ", "pop3-login: ")))
+    text = before.encode("utf-8", "surrogatepass") + login().encode()
+    event = ENGINE.read(LogMessage(NOW, b"dovecot", text))
+    assert event is None or event.kind is EventKind.LOGOUT
+
+
+@given(st.text(st.characters(exclude_characters=">"), min_size=1, max_size=60))
+def test_text_behind_a_login_never_matches(behind: str) -> None:
+    """What follows was not written by the server's login line, so the line is not one."""
+    text = login().encode() + behind.encode("utf-8", "surrogatepass")
+    assert ENGINE.read(LogMessage(NOW, b"dovecot", text)) is None
+
+
+# Hostile names
+
+
+@given(HOSTILE, st.sampled_from(WORDS), st.sampled_from(ENDS), st.sampled_from(BEFORE))
+def test_a_real_account_is_read_whole_and_its_address_is_the_real_one(
+    user: str, word: str, end: str, before: str
+) -> None:
+    """Wherever auth_username_chars is empty an account may be called anything; the line is read from the right."""
+    assume(len(user.encode()) <= 340)
+    event = read(login(user, word=word, end=end, before=before))
+    assert event is not None
+    assert (event.kind, event.client, event.user) == (EventKind.LOGIN, "192.0.2.1", user)
+
+
+@given(
+    HOSTILE,
+    st.sampled_from(REASONS),
+    st.sampled_from(["", ", TLS", ", TLS: SSL_read failed", ", session=<a>", ", secured, session=<a>"]),
+    st.sampled_from(["", ", method=PLAIN"]),
+)
+def test_a_failure_is_never_a_login_whatever_the_name(user: str, reason: str, end: str, method: str) -> None:
+    """It is a failure from the real address, with the whole name."""
+    event = read(failure(user, reason, end, method))
+    assert event is not None
+    assert (event.kind, event.client, event.user) == (EventKind.FAILURE, "203.0.113.7", user)
+
+
+@given(HOSTILE, st.sampled_from(["no auth attempts in 0 secs", "tried to use disallowed plaintext auth"]))
+def test_a_session_without_an_attempt_is_nothing_whatever_the_name(user: str, why: str) -> None:
+    """Nor is it a failure that the name talks of."""
+    event = read(f"imap-login: Disconnected ({why}): user=<{user}>, rip=203.0.113.7, lip=192.0.2.100, session=<a>")
+    assert event is None or (event.kind, event.client) == (EventKind.FAILURE, "203.0.113.7")
+
+
+@given(HOSTILE)
+def test_a_logout_reads_the_name_whole_and_is_never_a_login(user: str) -> None:
+    """The session is the real one, not the one that the name talks of."""
+    event = read(f"imap({user})<21472><O2NbqNhgI8nAAAIe>: Disconnected: Logged out in=26 out=770")
+    assert event is not None
+    assert (event.kind, event.user, event.session) == (EventKind.LOGOUT, user, "O2NbqNhgI8nAAAIe")
+
+
+@given(
+    HOSTILE,
+    st.sampled_from(["imap(alice)<1><a>: ID sent: name={}", "lmtp(alice)<1><a>: msgid=<{}>: saved", "auth: {}"]),
+)
+def test_text_of_strangers_elsewhere_in_dovecots_lines_is_never_a_login(user: str, message: str) -> None:
+    """Mail is full of text that looks like something else."""
+    event = read(message.format(user))
+    assert event is None or event.kind is EventKind.LOGOUT
+
+
+# Cost
+
+
+def cost(text: bytes) -> float:
+    """Return the least time that reading a message took, in seconds."""
+    message = LogMessage(NOW, b"dovecot", text)
+    best = float("inf")
+    for _ in range(7):
+        started = time.perf_counter()
+        for _ in range(3):
+            ENGINE.read(message)
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def filled(start: str, filling: str, length: int) -> bytes:
+    """Make a line of some length that nearly matches again and again, and does not in the end."""
+    return (start + filling * length)[: length - 1].encode() + b"!"
+
+
+@pytest.mark.parametrize(
+    ("start", "filling"),
+    [
+        ("imap-login: Login: user=<", ">, method=PLAIN, rip=1.1.1.1, lip=1.1.1.1"),
+        ("imap-login: Login: user=<", ">, method=A, rip=::, lip=::, mpid=1, TLS, session=<a"),
+        ("imap-login: Login: user=<", ">"),
+        ("imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<", ">, rip=::, lip=::, TLS: a"),
+        ("imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<", ">, rip=::, lip=::"),
+        ("imap-login: Disconnected: Input buffer full (a): user=<", ">, rip=::, lip=::, TLS: a"),
+        ("imap-login: Disconnected", " (auth failed, 1 attempts in 2 secs)"),
+        ("imap-login: Disconnected", " "),
+        ("imap(", "): Disconnected in=1 out=1"),
+        ("imap(", ")<1><a>: Logged out in=1 out=1 a=1 a=1 a=1"),
+        ("imap(a): Disconnected", " in=1 out=1 a=1"),
+        ("pop3(", "): Logged out top=1/1, retr=1/1, del=1/1, size=1 a=1"),
+    ],
+)
+def test_a_line_made_to_cost_much_costs_no_more_per_byte_than_a_short_one(start: str, filling: str) -> None:
+    """Long names do not slow the daemon: sixteen times the length takes about sixteen times as long."""
+    ratio = cost(filled(start, filling, 8192)) / cost(filled(start, filling, 512))
+    assert ratio < 64  # a quadratic pattern would take 256 times as long

@@ -1,0 +1,162 @@
+"""What every store promises; each store's tests inherit it."""
+
+import dataclasses
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.clock import Moment
+from popbeforesmtp.model import Authorization, Origin
+from popbeforesmtp.stores import Batch, Progress, Store
+from tests.clocks import START, FakeClock
+
+ONE, TWO, SIX = ClientAddress("192.0.2.1"), ClientAddress("192.0.2.2"), ClientAddress("2001:db8::6")
+MICRO = timedelta(microseconds=1)
+
+
+def grant(client: ClientAddress, now: Moment, left: float = 1800.0, user: str = "alice") -> Authorization:
+    """Return what a login half an hour before its end gives, some seconds of which are left."""
+    expires_at = now.wall + timedelta(seconds=left)
+    return Authorization(
+        client=client,
+        expires_at=expires_at,
+        deadline=now.boottime + left,
+        user=user,
+        service="imap",
+        login_at=expires_at - timedelta(minutes=30),
+        format="dovecot",
+        origin=Origin("/var/log/mail.log", 4711),
+    )
+
+
+def granted(*grants: Authorization) -> Batch:
+    """Return a batch of grants."""
+    return Batch(granted={grant.client: grant for grant in grants})
+
+
+def by_client(grants: Iterable[Authorization]) -> list[Authorization]:
+    """Sort what a store returns, which promises no order."""
+    return sorted(grants, key=lambda grant: grant.client)
+
+
+class StoreContract:
+    """The promises; a subclass gives the ``store`` fixture."""
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        """Return a clock that stands still."""
+        return FakeClock()
+
+    @pytest.fixture
+    def store(self, clock: FakeClock) -> Store:
+        """Return an empty store."""
+        raise NotImplementedError
+
+    def test_a_new_store_is_empty(self, store: Store, clock: FakeClock) -> None:
+        """Nobody may relay and nothing has been read."""
+        assert store.load(clock.now()) == []
+        assert dict(store.progress()) == {}
+
+    def test_what_was_granted_is_loaded_as_it_was(self, store: Store, clock: FakeClock) -> None:
+        """Every field comes back, to the microsecond."""
+        odd = dataclasses.replace(
+            grant(SIX, clock.now(), 1799.999999, user="Ünï çode, with 'quotes' and \"more\""),
+            service="",
+            rule="by hand",
+            origin=Origin("/var/log/with blank.log", 2**40),
+        )
+        store.write(granted(grant(ONE, clock.now()), odd))
+        assert by_client(store.load(clock.now())) == [grant(ONE, clock.now()), odd]
+
+    def test_what_has_ended_is_not_loaded(self, store: Store, clock: FakeClock) -> None:
+        """A window is there a microsecond before its end, and gone at its end, on the wall clock as on the other."""
+        now = clock.now()
+        store.write(
+            granted(
+                grant(ONE, now, 100),
+                dataclasses.replace(grant(TWO, now, 100), expires_at=now.wall + timedelta(seconds=5000)),
+                dataclasses.replace(grant(SIX, now, 100), deadline=now.boottime + 5000),
+            )
+        )
+        clock.advance(100, microseconds=-1)
+        assert {entry.client for entry in store.load(clock.now())} == {ONE, TWO, SIX}
+        clock.advance(microseconds=1)
+        assert store.load(clock.now()) == []
+
+    def test_purge_takes_out_what_has_ended_and_nothing_else(self, store: Store, clock: FakeClock) -> None:
+        """Ended rows are gone for good, even for a clock that is set back afterwards; the others stay."""
+        now = clock.now()
+        store.write(granted(grant(ONE, now, 100), grant(TWO, now, 101)))
+        store.purge(clock.advance(100, microseconds=-1))
+        assert {entry.client for entry in store.load(now)} == {ONE, TWO}
+        store.purge(clock.advance(microseconds=1))
+        assert [entry.client for entry in store.load(now)] == [TWO]
+
+    def test_an_ended_client_is_forgotten(self, store: Store, clock: FakeClock) -> None:
+        """What the active set ended is not there at the next start; ending one that is not there is no error."""
+        store.write(granted(grant(ONE, clock.now()), grant(TWO, clock.now())))
+        store.write(Batch(ended={ONE, SIX}))
+        assert store.load(clock.now()) == [grant(TWO, clock.now())]
+
+    def test_who_ended_and_was_granted_again_in_one_batch_is_there(self, store: Store, clock: FakeClock) -> None:
+        """Within a batch the end comes first, so a new login after it is kept, even with an earlier end."""
+        store.write(granted(grant(ONE, clock.now(), 1800)))
+        again = grant(ONE, clock.now(), 900, user="bob")
+        store.write(Batch(granted={ONE: again}, ended={ONE}))
+        assert store.load(clock.now()) == [again]
+
+    def test_the_later_end_wins_in_any_order(self, store: Store, clock: FakeClock) -> None:
+        """A line that is read again or late never shortens what was granted, and a later login replaces it whole."""
+        now = clock.now()
+        early, late = grant(ONE, now, 900, user="early"), grant(ONE, now, 1800, user="late")
+        store.write(granted(early))
+        store.write(granted(late))
+        assert store.load(now) == [late]
+        store.write(granted(early))
+        assert store.load(now) == [late]
+        store.write(granted(late))
+        assert store.load(now) == [late]
+
+    def test_a_login_after_the_wall_clock_was_set_back_wins(self, store: Store, clock: FakeClock) -> None:
+        """Its end looks earlier on the wall clock, but CLOCK_BOOTTIME knows that it is the later one."""
+        store.write(granted(grant(ONE, clock.now(), user="before")))
+        clock.advance(60)
+        clock.step(-3600)
+        after = grant(ONE, clock.now(), user="after")
+        store.write(granted(after))
+        assert store.load(clock.now()) == [after]
+
+    def test_an_end_that_is_later_on_the_wall_clock_alone_wins(self, store: Store, clock: FakeClock) -> None:
+        """Either clock may be the one that tells two ends apart."""
+        now = clock.now()
+        first = grant(ONE, now)
+        later = dataclasses.replace(first, expires_at=first.expires_at + MICRO, user="later")
+        store.write(granted(first))
+        store.write(granted(later))
+        assert store.load(now) == [later]
+
+    def test_how_far_a_log_was_read_is_kept(self, store: Store) -> None:
+        """Each source has its own place, the last one written, with or without a time."""
+        store.write(Batch(progress={"/var/log/mail.log": Progress("inode=1 offset=10", START)}))
+        store.write(Batch(progress={"journal": Progress("s=abc;i=1", None)}))
+        later = Progress("inode=1 offset=20", START + MICRO)
+        store.write(Batch(progress={"/var/log/mail.log": later}))
+        assert dict(store.progress()) == {"/var/log/mail.log": later, "journal": Progress("s=abc;i=1", None)}
+        store.write(Batch(progress={"/var/log/mail.log": Progress("inode=2 offset=0", None)}))
+        assert store.progress()["/var/log/mail.log"] == Progress("inode=2 offset=0", None)
+
+    def test_an_empty_batch_changes_nothing(self, store: Store, clock: FakeClock) -> None:
+        """Writing nothing is allowed."""
+        store.write(granted(grant(ONE, clock.now())))
+        store.write(Batch())
+        assert store.load(clock.now()) == [grant(ONE, clock.now())]
+
+    def test_what_was_returned_does_not_change_with_the_store(self, store: Store, clock: FakeClock) -> None:
+        """A caller may keep what it got, for the store is used by another thread meanwhile."""
+        store.write(Batch({ONE: grant(ONE, clock.now())}, set(), {"log": Progress("1", None)}))
+        loaded, progress = store.load(clock.now()), store.progress()
+        store.write(Batch({}, {ONE}, {"log": Progress("2", None)}))
+        assert loaded == [grant(ONE, clock.now())]
+        assert dict(progress) == {"log": Progress("1", None)}

@@ -1,0 +1,436 @@
+"""Publisher: a map follows the active set, whatever becomes of a single attempt to write it."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Collection, Coroutine, Iterator
+
+import pytest
+
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.errors import DataError
+from popbeforesmtp.mtas import MapError
+from popbeforesmtp.publisher import Publisher
+
+LIMIT = 5.0  # seconds
+A, B, C, D = (ClientAddress(f"192.0.2.{number}") for number in range(1, 5))
+
+
+class SetMap:
+    """A map in memory that can be told to fail, or to take its time."""
+
+    name = "set:map"
+    interval = 0.0
+
+    def __init__(self) -> None:
+        self.holds: set[ClientAddress] | None = None
+        self.cannot: set[ClientAddress] = set()
+        self.failure: Exception | None = None
+        self.attempts: list[tuple[set[ClientAddress], set[ClientAddress]] | set[ClientAddress]] = []
+        self.free = threading.Event()
+        self.free.set()
+        self.closed = False
+
+    def replace(self, clients: Collection[ClientAddress]) -> None:
+        """Hold exactly these."""
+        self._write(set(clients))
+        self.holds = set(clients)
+
+    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
+        """Let some in and others out."""
+        self._write((set(come), set(go)))
+        assert self.holds is not None
+        self.holds = (self.holds | set(come)) - set(go)
+
+    def lost(self) -> bool:
+        """Say whether it is gone."""
+        return self.holds is None
+
+    def cannot_hold(self, client: ClientAddress) -> str | None:
+        """Refuse some."""
+        return "it would let others in" if client in self.cannot else None
+
+    def close(self) -> None:
+        """Note that it was let go."""
+        self.closed = True
+
+    def _write(self, what: tuple[set[ClientAddress], set[ClientAddress]] | set[ClientAddress]) -> None:
+        self.attempts.append(what)
+        self.free.wait(LIMIT)
+        if self.failure is not None:
+            raise self.failure
+
+
+class Stage:
+    """A publisher with its map and its active set."""
+
+    def __init__(self, *clients: ClientAddress) -> None:
+        self.map = SetMap()
+        self.active = set(clients)
+        self.publisher = Publisher(self.map, self.active)
+
+    async def begin(self) -> None:
+        """Make the map true and publish from then on."""
+        await self.publisher.make_true()
+        self.publisher.start()
+
+    def come(self, client: ClientAddress) -> None:
+        """Let a client in, as the pipeline does."""
+        self.active.add(client)
+        self.publisher.come(client)
+
+    def go(self, client: ClientAddress) -> None:
+        """Let it out."""
+        self.active.discard(client)
+        self.publisher.go(client)
+
+
+class Ear(logging.Handler):
+    """Hears what the daemon says."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self.said.append(record.getMessage())
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """Collect what the daemon says to the administrator."""
+    ear, log = Ear(), logging.getLogger("pop-before-smtp")
+    before = log.level
+    log.addHandler(ear)
+    log.setLevel(logging.INFO)
+    yield ear.said
+    log.setLevel(before)
+    log.removeHandler(ear)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again after a moment instead of a second."""
+    monkeypatch.setattr("popbeforesmtp.publisher._RETRY_FIRST", 0.001)
+    monkeypatch.setattr("popbeforesmtp.publisher._RETRY_LAST", 0.002)
+
+
+def play(scene: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run a scene, with a limit in place of waiting for ever."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(LIMIT):
+            await scene()
+
+    asyncio.run(limited())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another thread does; the scene's limit ends it."""
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def test_the_map_is_made_true_before_anything_else() -> None:
+    """Whoever is active is in it, nobody else."""
+
+    async def scene() -> None:
+        stage = Stage(A, B)
+        stage.map.holds = {C}
+        await stage.publisher.make_true()
+        assert stage.map.holds == {A, B}
+        await stage.publisher.close()
+
+    play(scene)
+
+
+def test_what_will_not_pass_ends_the_start() -> None:
+    """A map of somebody else is the administrator's mistake, and no retry mends it."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        stage.map.failure = DataError("not ours")
+        with pytest.raises(DataError):
+            await stage.publisher.make_true()
+        stage.map.failure = None
+        await stage.publisher.close()
+
+    play(scene)
+
+
+def test_what_may_pass_is_tried_again_after_the_start(said: list[str]) -> None:
+    """A full disk keeps nobody from starting."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        stage.map.failure = MapError("disk full")
+        await stage.begin()
+        assert stage.publisher.trouble == "disk full"
+        stage.map.failure = None
+        await until(lambda: stage.map.holds == {A} and stage.publisher.trouble is None)
+        await stage.publisher.close()
+
+    play(scene)
+    assert len([line for line in said if "disk full" in line]) == 1
+
+
+def test_who_comes_and_who_goes_is_brought_to_the_map() -> None:
+    """By a change, not by writing everybody anew."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        await stage.begin()
+        stage.come(B)
+        await until(lambda: stage.map.holds == {A, B})
+        stage.go(A)
+        await until(lambda: stage.map.holds == {B})
+        assert stage.map.attempts == [{A}, ({B}, set()), (set(), {A})]
+        await stage.publisher.close()
+
+    play(scene)
+
+
+def test_what_comes_while_the_map_is_being_written_is_gathered() -> None:
+    """A burst costs two writes, and nobody waits for them."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        await stage.begin()
+        stage.map.free.clear()
+        stage.come(B)
+        await until(lambda: len(stage.map.attempts) == 2)
+        for client in (C, D):
+            stage.come(client)
+            await asyncio.sleep(0)
+        stage.go(A)
+        stage.map.free.set()
+        await until(lambda: stage.map.holds == stage.active)
+        assert stage.map.attempts == [{A}, ({B}, set()), ({C, D}, {A})]
+        await stage.publisher.close()
+
+    play(scene)
+
+
+def test_what_comes_soon_after_a_publish_is_gathered_where_the_map_asks_for_it() -> None:
+    """Each publish of such a map makes the mail server start anew."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        stage.map.interval = 0.1
+        await stage.begin()
+        stage.come(B)
+        await until(lambda: stage.map.holds == {A, B})
+        await asyncio.sleep(0)
+        for client in (C, D):
+            stage.come(client)
+            await asyncio.sleep(0.001)
+        await until(lambda: stage.map.holds == {A, B, C, D})
+        assert stage.map.attempts == [{A}, ({B}, set()), ({C, D}, set())]
+        await stage.publisher.close()
+
+    play(scene)
+
+
+def test_the_last_word_on_a_client_counts() -> None:
+    """Who came and went in one burst is out, who went and came is in."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        await stage.begin()
+        stage.come(B)
+        stage.go(B)
+        stage.go(A)
+        stage.come(A)
+        await until(lambda: len(stage.map.attempts) == 2)
+        await stage.publisher.close()
+        assert stage.map.attempts[1] == ({A}, {B})
+        assert stage.map.holds == stage.active == {A}
+
+    play(scene)
+
+
+def test_after_a_failure_and_a_success_the_map_is_the_active_set(said: list[str]) -> None:
+    """Nothing that was waiting, or came meanwhile, is lost by the failure."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        await stage.begin()
+        stage.map.failure = MapError("disk full")
+        stage.come(B)
+        await until(lambda: stage.publisher.trouble is not None)
+        stage.go(A)
+        stage.come(C)
+        assert stage.map.holds == {A}
+        stage.map.failure = None
+        await until(lambda: stage.map.holds == {B, C} and stage.publisher.trouble is None)
+        stage.come(D)
+        await until(lambda: stage.map.holds == {B, C, D})
+        await stage.publisher.close()
+
+    play(scene)
+    assert [line for line in said if "works again" in line]
+
+
+def test_what_comes_during_an_attempt_that_fails_is_not_lost() -> None:
+    """It was neither in that attempt nor forgotten with it."""
+
+    async def scene() -> None:
+        stage = Stage()
+        await stage.begin()
+        stage.map.free.clear()
+        stage.come(A)
+        await until(lambda: len(stage.map.attempts) == 2)
+        stage.come(B)
+        stage.map.failure = MapError("disk full")
+        stage.map.free.set()
+        await until(lambda: stage.publisher.trouble is not None)
+        stage.map.failure = None
+        await until(lambda: stage.map.holds == {A, B})
+        await stage.publisher.close()
+
+    play(scene)
+
+
+def test_trouble_is_said_once(said: list[str]) -> None:
+    """However often it is tried, and again when it is another trouble."""
+
+    async def scene() -> None:
+        stage = Stage()
+        await stage.begin()
+        stage.map.failure = MapError("disk full")
+        stage.come(A)
+        await until(lambda: len(stage.map.attempts) > 5)
+        stage.map.failure = MapError("lock held")
+        await until(lambda: stage.publisher.trouble == "lock held")
+        stage.map.failure = None
+        await until(lambda: stage.publisher.trouble is None)
+        await stage.publisher.close()
+
+    play(scene)
+    assert len([line for line in said if "disk full" in line]) == 1
+    assert len([line for line in said if "lock held" in line]) == 1
+    assert len([line for line in said if "works again" in line]) == 1
+
+
+def test_a_map_that_is_gone_is_made_again(said: list[str]) -> None:
+    """It is said once, and nobody has to log in anew."""
+
+    async def scene() -> None:
+        stage = Stage(A, B)
+        await stage.begin()
+        stage.map.holds = None
+        stage.publisher.check()
+        stage.publisher.check()
+        await until(lambda: stage.map.holds == {A, B} and stage.publisher.trouble is None)
+        stage.publisher.check()
+        assert stage.map.attempts == [{A, B}, {A, B}]
+        await stage.publisher.close()
+
+    play(scene)
+    assert len([line for line in said if "gone" in line]) == 1
+
+
+def test_who_cannot_be_held_is_not_brought_to_the_map_and_said(said: list[str]) -> None:
+    """The administrator hears why the map leaves a client out."""
+
+    async def scene() -> None:
+        stage = Stage()
+        stage.map.cannot = {B}
+        await stage.begin()
+        stage.come(B)
+        stage.come(A)
+        await until(lambda: stage.map.holds == {A})
+        stage.go(B)
+        stage.go(A)
+        await until(lambda: stage.map.holds == set())
+        assert stage.map.attempts == [set(), ({A}, set()), (set(), {A})]
+        await stage.publisher.close()
+
+    play(scene)
+    assert [line for line in said if B in line and "it would let others in" in line]
+
+
+# The end
+
+
+def test_closing_publishes_what_is_waiting_and_lets_go_of_the_map() -> None:
+    """Also while the map is being written."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        await stage.begin()
+        stage.map.free.clear()
+        stage.come(B)
+        await until(lambda: len(stage.map.attempts) == 2)
+        stage.come(C)
+        closing = asyncio.create_task(stage.publisher.close())
+        await asyncio.sleep(0)
+        stage.map.free.set()
+        await closing
+        assert stage.map.holds == {A, B, C}
+        assert stage.map.closed
+
+    play(scene)
+
+
+def test_closing_makes_up_for_a_failure() -> None:
+    """It does not wait for the next attempt to be due."""
+
+    async def scene() -> None:
+        stage = Stage()
+        await stage.begin()
+        stage.map.failure = MapError("disk full")
+        stage.come(A)
+        await until(lambda: stage.publisher.trouble is not None)
+        stage.map.failure = None
+        await stage.publisher.close()
+        assert stage.map.holds == {A}
+
+    play(scene)
+
+
+def test_closing_an_empty_map_leaves_nobody_in_it() -> None:
+    """Where the administrator wants no relay without the daemon."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        await stage.begin()
+        stage.come(B)
+        await stage.publisher.close(empty=True)
+        assert stage.map.holds == set()
+        assert stage.map.closed
+
+    play(scene)
+
+
+def test_closing_where_the_map_fails_says_so_and_ends(said: list[str]) -> None:
+    """Nothing can be done any more but to tell."""
+
+    async def scene() -> None:
+        stage = Stage()
+        await stage.begin()
+        stage.map.failure = MapError("disk full")
+        stage.come(A)
+        await stage.publisher.close()
+
+    play(scene)
+    assert "disk full" in said[-1]
+
+
+def test_closing_where_the_map_takes_too_long_says_so_and_ends(
+    said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop must not hang, and the sentence names the reason."""
+    monkeypatch.setattr("popbeforesmtp.publisher._CLOSE_SECONDS", 0.02)
+
+    async def scene() -> None:
+        stage = Stage()
+        await stage.begin()
+        stage.map.free.clear()
+        stage.come(A)
+        await stage.publisher.close()
+        stage.map.free.set()
+
+    play(scene)
+    assert "in time" in said[-1]
