@@ -14,9 +14,6 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.model import Authorization
 
-_STEP = timedelta(seconds=0.1)
-"""How far the wall clock may run ahead of CLOCK_BOOTTIME before every deadline is looked at again."""
-
 
 class Change(Enum):
     """What a grant did to the active set."""
@@ -40,12 +37,12 @@ class _End:
 class ActiveSet:
     """The clients that may relay."""
 
-    def __init__(self, now: Moment) -> None:
+    def __init__(self) -> None:
         self._ends: dict[ClientAddress, _End] = {}
-        # Every client stands in the heap at least once, at or before its deadline: a renewal only changes _end, and the
-        # old place in the heap is where the client is looked at and put back.
-        self._heap: list[tuple[float, ClientAddress]] = []
-        self._clocks = now
+        # Every client stands in both heaps at least once, at or before its end: a renewal only changes _ends, and the
+        # old place in a heap is where the client is looked at and put back. Whichever clock comes first ends it.
+        self._by_wall: list[tuple[datetime, ClientAddress]] = []
+        self._by_boottime: list[tuple[float, ClientAddress]] = []
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -67,8 +64,10 @@ class ActiveSet:
         if left_before >= left:
             return Change.NONE
         self._ends[client] = _End(authorization.expires_at, authorization.deadline)
+        if before is None or before.expires_at > authorization.expires_at:
+            heapq.heappush(self._by_wall, (authorization.expires_at, client))
         if before is None or before.deadline > authorization.deadline:
-            heapq.heappush(self._heap, (authorization.deadline, client))
+            heapq.heappush(self._by_boottime, (authorization.deadline, client))
         return Change.RENEWED if left_before > 0 else Change.GRANTED
 
     def revoke(self, client: ClientAddress) -> None:
@@ -88,36 +87,35 @@ class ActiveSet:
 
     def expire(self, now: Moment) -> list[ClientAddress]:
         """Take out and return all whose window has ended."""
-        self._follow_the_wall_clock(now)
         ended = []
-        while self._heap and self._heap[0][0] <= now.boottime:
-            _, client = heapq.heappop(self._heap)
-            end = self._ends.get(client)
-            if end is None:
-                continue
-            if end.remaining(now) <= 0:
-                del self._ends[client]
+        while self._by_wall and self._by_wall[0][0] <= now.wall:
+            client = heapq.heappop(self._by_wall)[1]
+            if self._take_out(client, now):
                 ended.append(client)
-            else:
-                heapq.heappush(self._heap, (end.deadline, client))
+            elif client in self._ends:
+                heapq.heappush(self._by_wall, (self._ends[client].expires_at, client))
+        while self._by_boottime and self._by_boottime[0][0] <= now.boottime:
+            client = heapq.heappop(self._by_boottime)[1]
+            if self._take_out(client, now):
+                ended.append(client)
+            elif client in self._ends:
+                heapq.heappush(self._by_boottime, (self._ends[client].deadline, client))
         return ended
+
+    def _take_out(self, client: ClientAddress, now: Moment) -> bool:
+        """Take a client out if its window has ended."""
+        end = self._ends.get(client)
+        if end is None or end.remaining(now) > 0:
+            return False
+        del self._ends[client]
+        return True
 
     def next_end(self, now: Moment) -> float | None:
         """Say in how many seconds to look for ended windows again; None where there are none."""
-        return max(self._heap[0][0] - now.boottime, 0.0) if self._heap else None
-
-    def _follow_the_wall_clock(self, now: Moment) -> None:
-        """Where the wall clock was set forward, windows end sooner than CLOCK_BOOTTIME says: bring deadlines nearer."""
-        ahead = (now.wall - self._clocks.wall) - timedelta(seconds=now.boottime - self._clocks.boottime)
-        if abs(ahead) < _STEP:
-            return
-        self._clocks = now
-        if ahead < timedelta():
-            return
-        for end in self._ends.values():
-            end.deadline = now.boottime + end.remaining(now)
-        self._heap = [(end.deadline, client) for client, end in self._ends.items()]
-        heapq.heapify(self._heap)
+        if not self._ends:
+            return None
+        left = min((self._by_wall[0][0] - now.wall).total_seconds(), self._by_boottime[0][0] - now.boottime)
+        return max(left, 0.0)
 
 
 def restore(active: ActiveSet, authorizations: Iterable[Authorization], now: Moment) -> None:

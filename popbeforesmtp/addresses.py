@@ -49,9 +49,11 @@ def parse_network(text: str) -> Network:
     An IPv4-mapped network is the IPv4 network it stands for. Raises ValueError where the text is no network, has
     bits set behind its prefix, or is written with a netmask.
     """
-    _, slash, length = text.partition("/")
+    address, slash, length = text.partition("/")
     if slash and not (length.isascii() and length.isdigit()):
         raise ValueError(f"{text!r} is no network")
+    if "%" in address:
+        raise ValueError(f"{text!r} names a zone")
     network = ipaddress.ip_network(text, strict=True)
     if isinstance(network, ipaddress.IPv6Network):
         mapped = network.network_address.ipv4_mapped

@@ -72,6 +72,7 @@ class _Daemon:
         loop.add_signal_handler(signal.SIGHUP, reload.set)
         async with AsyncExitStack() as closing:
             answers = {"check": self._check, "list": self._list, "status": self._status}
+            closing.callback(self._manager.close)
             control = ControlServer(self._settings.control, answers)
             await control.start()  # first: it tells two daemons apart
             closing.push_async_callback(control.close)
@@ -109,7 +110,7 @@ class _Daemon:
         closing.push_async_callback(self._close_publishers)
         store.set_stopped(None)
         store.purge(now)
-        active = ActiveSet(now)
+        active = ActiveSet()
         restore(active, store.load(now), now)
         progress = store.progress()
         self._followed = {section.key: wiring.open_source(section, progress) for section in found.sources}

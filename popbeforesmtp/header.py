@@ -18,7 +18,7 @@ _MONTHS = {
 }
 _TRADITIONAL = re.compile(rb"([A-Z][a-z]{2}) ([ 0-3][0-9]) ([0-2][0-9]):([0-5][0-9]):([0-6][0-9]) ")
 _RFC3339 = re.compile(
-    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2}) "
+    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-5][0-9]) "
 )
 _HOST_AND_TAG = re.compile(
     rb"[A-Za-z0-9._:-]{0,254}[A-Za-z0-9._-] (?:([A-Za-z0-9_./@+-]{1,64})(?:\[[0-9]{1,10}\])?: )?"
@@ -60,7 +60,11 @@ class HeaderReader:
             if match.re is _RFC3339:
                 return _with_zone(match.group()[:-1].decode())
             month, day, *clock = match.groups()
-            return self._nearest_year(_MONTHS[month], int(day), [int(part) for part in clock], now)
+            hour, minute, second = (int(part) for part in clock)
+            if second == 60:  # a leap second counts as the second after it
+                time = self._nearest_year(_MONTHS[month], int(day), [hour, minute, 59], now)
+                return None if time is None else time + timedelta(seconds=1)
+            return self._nearest_year(_MONTHS[month], int(day), [hour, minute, second], now)
         except (KeyError, ValueError, OverflowError):
             return None
 
@@ -72,33 +76,29 @@ class HeaderReader:
                 naive = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - the zone comes next
             except ValueError:  # 29 February
                 continue
-            time = self._in_zone(naive)
-            if time is not None and time <= now + timedelta(days=1):
-                return time
+            readings = self._in_zone(naive)
+            if min(readings) <= now + timedelta(days=1):
+                return self._choose(naive, readings)
         return None
 
-    def _in_zone(self, naive: datetime) -> datetime | None:
-        """Read a wall clock's time in the zone.
+    def _in_zone(self, naive: datetime) -> set[datetime]:
+        """Read a wall clock's time in the zone: two readings where the clock was set back or forward, else one."""
+        folds = (naive.replace(fold=fold) for fold in (0, 1))
+        return {(local if self.zone is None else local.replace(tzinfo=self.zone)).astimezone(UTC) for local in folds}
 
-        In the hour that a clock set back repeats, the reading nearest to the line before counts, else the earlier. A
-        time that a clock set forward leaps over is no time.
-        """
-        readings = []
-        for fold in (0, 1):
-            local = naive.replace(fold=fold)
-            time = (local if self.zone is None else local.replace(tzinfo=self.zone)).astimezone(UTC)
-            if time.astimezone(self.zone).replace(tzinfo=None, fold=0) == naive and time not in readings:
-                readings.append(time)
-        if not readings:
-            return None
+    def _choose(self, naive: datetime, readings: set[datetime]) -> datetime | None:
+        """Choose the reading nearest to the line before, else the earlier; None where the clock never showed it."""
+        shown = [time for time in readings if time.astimezone(self.zone).replace(tzinfo=None, fold=0) == naive]
         previous = self.previous
         if previous is None:
-            return min(readings)
-        return min(readings, key=lambda time: (abs(time - previous), time))
+            return min(shown, default=None)
+        return min(shown, key=lambda time: (abs(time - previous), time), default=None)
 
 
 def _with_zone(stamp: str) -> datetime:
     """Read an RFC 3339 stamp; a leap second counts as the second after it. Raises ValueError where it is no time."""
+    if stamp[11:13] == "24":  # RFC 3339 has no such hour, ISO 8601 and some Pythons do
+        raise ValueError("hour is 24")
     if stamp[17:19] == "60":
         return _with_zone(f"{stamp[:17]}59{stamp[19:]}") + timedelta(seconds=1)
     return datetime.fromisoformat(stamp).astimezone(UTC)

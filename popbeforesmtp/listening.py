@@ -32,8 +32,9 @@ def parse_endpoint(text: str) -> Endpoint:
     if kind == "unix" and rest.startswith("/") and len(os.fsencode(rest)) <= _LONGEST_PATH:
         return Endpoint(path=Path(rest))
     host, _, port = rest.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
     if kind == "inet" and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
-        return Endpoint(host=host.removeprefix("[").removesuffix("]"), port=int(port))
+        return Endpoint(host=host, port=int(port))
     raise ConfigError(
         f'"{text}" is no socket; write "unix:/absolute/path" of at most {_LONGEST_PATH} bytes, or "inet:host:port"'
     )

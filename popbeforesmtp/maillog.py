@@ -49,10 +49,11 @@ def _handler(target: str) -> tuple[logging.Handler, logging.Formatter]:
         if target == "stderr":
             return logging.StreamHandler(sys.stderr), _JournalFormatter() if _is_journal() else timed
         if target == "syslog":
+            _DEV_LOG.stat()  # the handler would not say that it is missing
             syslog = logging.handlers.SysLogHandler(str(_DEV_LOG), logging.handlers.SysLogHandler.LOG_MAIL)
             syslog.ident = f"pop-before-smtp[{os.getpid()}]: "
             return syslog, logging.Formatter("%(message)s")
-        return logging.FileHandler(target), timed
+        return logging.FileHandler(target, encoding="utf-8", errors="backslashreplace"), timed
     except OSError as error:
         raise CannotCreateError(f'log = "{target}": cannot be written: {error.strerror or error}') from None
 

@@ -1,7 +1,9 @@
 """The service manager: systemd is told when we are ready, how it goes, and that we are alive (sd_notify(3))."""
 
 import asyncio
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from systemd_watchdog.systemd_watchdog import WatchDog
 
@@ -12,17 +14,22 @@ class Manager:
     """systemd, where it started us and wants to hear; else nobody."""
 
     def __init__(self) -> None:
-        self._systemd = WatchDog()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._systemd = WatchDog(self._socket)
 
     def ready(self) -> None:
-        """Maps are true and sockets answer."""
+        """Say that maps are true and sockets answer."""
         if self._systemd.is_enabled:
             self._systemd.ready()
 
     def stopping(self) -> None:
-        """The end has begun."""
+        """Say that the end has begun."""
         if self._systemd.is_enabled:
             self._systemd.status("stopping")
+
+    def close(self) -> None:
+        """Say no more."""
+        self._socket.close()
 
     async def keep_alive(self, turns: Callable[[], int], summary: Callable[[], str]) -> None:
         """Say again and again that we are alive, as long as the pipeline comes round; a hung one is to be restarted."""
@@ -31,6 +38,7 @@ class Manager:
         while True:
             if self._systemd.is_enabled and turns() != seen:
                 seen = turns()
-                self._systemd.notify()
-                self._systemd.status(summary())
+                with suppress(OSError):  # systemd's socket is full, or it is being restarted itself
+                    self._systemd.notify()
+                    self._systemd.status(summary())
             await asyncio.sleep(every)

@@ -111,4 +111,6 @@ def _postconf(*arguments: str) -> str:
     except subprocess.CalledProcessError as error:
         said = (error.stderr or "").strip().replace("\n", "; ")
         raise UnavailableError(f"postconf {' '.join(arguments)} failed: {said or error}") from None
+    except OSError as error:
+        raise UnavailableError(f"{program} cannot be run: {error.strerror}") from None
     return run.stdout.strip("\n")

@@ -69,10 +69,12 @@ class Recorder:
             await asyncio.wait([self._task])
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._write()
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._thread, self._store.set_stopped, stopped)
-                await loop.run_in_executor(self._thread, self._store.close)
+                try:
+                    await self._write()
+                    await loop.run_in_executor(self._thread, self._store.set_stopped, stopped)
+                finally:
+                    await loop.run_in_executor(self._thread, self._store.close)
         except (StoreError, TimeoutError) as error:
             maillog.failed(
                 f"{error or 'the store could not be written in time'}; what is missing is read from the log again"
@@ -85,7 +87,7 @@ class Recorder:
             await asyncio.sleep(_GATHER)
             try:
                 await self._write()
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, what was granted must still be kept
                 if self.trouble is None:
                     maillog.trouble(str(error))
                 self.trouble = str(error)

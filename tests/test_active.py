@@ -45,7 +45,7 @@ def clock() -> FakeClock:
 
 def nobody(clock: FakeClock) -> ActiveSet:
     """Return an active set with nobody in it."""
-    return ActiveSet(clock.now())
+    return ActiveSet()
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ def test_a_mistake_is_named_with_its_place_and_a_way_out(
     status, _, sentence = first.removeprefix("# ").partition(" ")
     config = tmp_path / bad.name
     private = f'control = "{tmp_path}/control"' if "control" not in bad.stem else ""
-    config.write_text(f"{private}\n{rest}")
+    store = "" if "[store]" in rest else '\n[store]\ntype = "memory"\n'
+    config.write_text(f"{private}\n{rest}{store}")
     assert cli.main(["run", "--config", str(config)]) == int(status)
     said = capsys.readouterr().err
     assert said.splitlines()[-1] == "pop-before-smtp: " + sentence.replace("{file}", str(config))

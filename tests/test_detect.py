@@ -56,15 +56,6 @@ def test_postfix_gets_a_socketmap_in_its_queue_directory_and_an_lmdb_map(machine
     assert ClientAddress("192.0.2.77") in found.trusted
 
 
-def test_a_postfix_without_lmdb_gets_the_socketmap_alone(machine: Path) -> None:
-    """It is said which package to install."""
-    install_postconf(machine, "cidr hash socketmap")
-    said: list[str] = []
-    found = detect.find(Settings(), said.append)
-    assert (len(found.mtas), len(found.lookups)) == (0, 1)
-    assert any("postfix-lmdb" in sentence for sentence in said)
-
-
 def test_the_hosts_own_addresses_are_known() -> None:
     """Loopback at least is on every machine."""
     assert ClientAddress("127.0.0.1") in detect.own_addresses()

@@ -10,13 +10,26 @@ PACKAGE = Path(__file__).parents[1] / "popbeforesmtp"
 ROOMS = ("sources", "formats", "stores", "mtas", "lookups")
 FLOORS = (
     # The ground floor, in its own order: what stands later may import what stands before it.
-    ("errors", "addresses", "clock", "text", "atomicfile", "model", "header", "postconf", "listening", "maillog"),
+    (
+        "errors",
+        "addresses",
+        "clock",
+        "text",
+        "atomicfile",
+        "model",
+        "header",
+        "postconf",
+        "privileges",
+        "listening",
+        "maillog",
+    ),
     ROOMS,  # their contracts
     ("rules", "active", "sessions"),
     ("publisher", "recorder"),
     ("pipeline",),
     ("config", "control"),
     ("detect", "wiring"),
+    ("notify", "detach"),
     ("daemon",),
     ("commands",),
     ("cli",),

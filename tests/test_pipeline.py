@@ -105,7 +105,7 @@ class Parts:
         self.source = ListSource(*blocks)
         self.store = KeptStore()
         self.map = SetMap()
-        self.active = ActiveSet(clock.now())
+        self.active = ActiveSet()
 
     def run(
         self,
@@ -149,7 +149,7 @@ def login(clock: FakeClock, client: str = CLIENT, *, ago: float = 0.0, user: str
 @pytest.fixture
 def clock() -> FakeClock:
     """A clock that stands still."""
-    maillog.to_stderr(debug=True)
+    maillog.open_log("stderr", debug=True)
     return FakeClock()
 
 

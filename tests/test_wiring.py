@@ -15,7 +15,7 @@ def test_a_room_holds_what_has_a_file_there() -> None:
     assert wiring.names(sources) == ["file", "stdin"]
     assert wiring.names(stores) == ["memory", "sqlite"]
     assert wiring.names(mtas) == ["postfix"]
-    assert wiring.names(lookups) == ["socketmap"]
+    assert wiring.names(lookups) == ["policy", "socketmap"]
 
 
 def test_a_source_goes_on_where_it_was_left(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.addresses import parse_address
 from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.errors import CannotCreateError, NotPermittedError, UnavailableError
 from popbeforesmtp.model import Authorization, Origin
@@ -71,6 +71,7 @@ def open_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        lock = _lock(path)
     except PermissionError:
         raise NotPermittedError(
             f"{path}: may not be written by this user; set [store] path to a place that may, or run as its owner"
@@ -79,7 +80,11 @@ def open_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
         raise CannotCreateError(
             f"{path}: cannot be made: {error.strerror}; set [store] path to another place"
         ) from None
-    return SqliteStore(path, clock.boot_id, _lock(path))
+    try:
+        return SqliteStore(path, clock.boot_id, lock)
+    except StoreError:
+        os.close(lock)
+        raise
 
 
 def _lock(path: Path) -> int:
@@ -109,8 +114,12 @@ class SqliteStore:
         self._boot_id = boot_id
         with self._errors():
             self._database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-        with self._errors():
-            self._prepare()
+        try:
+            with self._errors():
+                self._prepare()
+        except StoreError:
+            self._database.close()
+            raise
 
     def load(self, now: Moment) -> list[Authorization]:
         """Return all that have not ended.
@@ -120,14 +129,23 @@ class SqliteStore:
         """
         with self._errors():
             rows = self._database.execute(f"SELECT {_COLUMNS} FROM authorizations").fetchall()  # noqa: S608 - constants
-        return left_over((self._authorization(row, now) for row in rows), now)
+            return left_over((self._authorization(row, now) for row in rows), now)
 
     def purge(self, now: Moment) -> None:
-        """Take out all that have ended, those of earlier boots by the wall clock."""
+        """Take out all that have ended, those of earlier boots by the wall clock.
+
+        What is left of those gets its deadline on this boot's clock, once, so that no restart gives it more.
+        """
+        wall = _micros(now.wall)
         with self._errors():
             self._database.execute(
                 "DELETE FROM authorizations WHERE expires_at <= ? OR (boot_id = ? AND deadline <= ?)",
-                (_micros(now.wall), self._boot_id, now.boottime),
+                (wall, self._boot_id, now.boottime),
+            )
+            self._database.execute(
+                "UPDATE authorizations SET deadline = ? + (expires_at - max(?, login_at)) / 1e6, boot_id = ?"
+                " WHERE boot_id <> ?",
+                (now.boottime, wall, self._boot_id, self._boot_id),
             )
 
     def progress(self) -> Mapping[str, Progress]:
@@ -183,14 +201,14 @@ class SqliteStore:
 
     def _prepare(self) -> None:
         """Set the file up, or see that it is one of ours."""
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if version != _VERSION and (version or tables):  # looked at before anything is changed
+            raise StoreError(f"{self._path}: is no store of this version; move it away, and a new one is made")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version == _VERSION:
-            return
-        if version or self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
-            raise StoreError(f"{self._path}: is no store of this version; move it away, and a new one is made")
-        self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        if not version:
+            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
 
     def _row(self, grant: Authorization) -> tuple[str | int | float | bytes, ...]:
         return (
@@ -213,8 +231,11 @@ class SqliteStore:
         if boot_id != self._boot_id:
             left = min(expires_at - now.wall, expires_at - login_at)
             deadline = now.boottime + left.total_seconds()
+        address = parse_address(client)
+        if address is None:
+            raise ValueError(f"{client!a} is no address")
         return Authorization(
-            client=ClientAddress(client),
+            client=address,
             expires_at=expires_at,
             deadline=deadline,
             user=user.decode("utf-8", "surrogateescape"),
@@ -230,7 +251,7 @@ class SqliteStore:
         """Name the file in every error that SQLite raises."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError, OverflowError) as error:  # the last two: a value that no clock ever showed
             raise StoreError(f"{self._path}: {error}") from None
 
 

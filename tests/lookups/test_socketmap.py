@@ -161,9 +161,20 @@ def test_what_postfix_never_writes_for_a_client_is_not_found(path: Path, key: st
 
 @given(st.one_of(st.binary(max_size=40), st.binary(max_size=20).map(b"clients ".__add__), st.just(b"x 192.0.2.1")))
 def test_no_question_makes_it_fail(asked: bytes) -> None:
-    """Any bytes get one answer or the other."""
+    """Any bytes in a netstring get one answer, and nobody is permitted before the start."""
     lookup = open_lookup(listen="unix:/nowhere")
-    assert lookup.answer(asked) == NOT_FOUND
+    assert lookup.answers(bytearray(b"%d:%s," % (len(asked), asked))) == NOT_FOUND
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_make_it_fail(data: bytes) -> None:
+    """They are answered, waited for, or end the connection; nothing else may happen to the others."""
+    lookup = open_lookup(listen="unix:/nowhere")
+    try:
+        answers = lookup.answers(bytearray(data))
+    except ValueError:
+        return
+    assert answers.replace(NOT_FOUND, b"") == b""
 
 
 def test_any_map_name_is_answered_alike(path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.addresses import ClientAddress, parse_address
 from popbeforesmtp.errors import CannotCreateError, UnavailableError
 from popbeforesmtp.model import Authorization, Origin
 from popbeforesmtp.stores import Batch, Progress, Store, StoreError
@@ -240,7 +240,7 @@ texts = st.text(max_size=20)
 times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 authorizations = st.builds(
     Authorization,
-    client=st.ip_addresses().map(lambda address: ClientAddress(str(address))),
+    client=st.ip_addresses().map(lambda address: parse_address(str(address)) or ClientAddress("192.0.2.1")),
     expires_at=times.filter(lambda time: time > datetime(1970, 1, 2, tzinfo=UTC)),
     deadline=st.floats(1.0, 1e9),
     user=st.binary(max_size=30).map(lambda data: data.decode("utf-8", "surrogateescape")),
