@@ -1,5 +1,6 @@
 """Files that are replaced whole: a reader sees the old one or the new one, never half of either."""
 
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Give the name of a new file beside ``path``; when the block ends well it is synced and renamed over ``path``.
 
-    On any error the old file stays as it is and the new one is removed. The block itself makes the new file, and gives
-    it its mode.
+    On any error before that the old file stays as it is and the new one is removed. The block itself makes the new
+    file, and gives it its mode. A path has one writer: what an earlier one left beside it is removed.
     """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.new*"):  # of one that was killed
+        left.unlink(missing_ok=True)
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     try:
         yield new

@@ -5,6 +5,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,10 @@ def parse_endpoint(text: str) -> Endpoint:
     if kind == "unix" and rest.startswith("/") and len(os.fsencode(rest)) <= _LONGEST_PATH:
         return Endpoint(path=Path(rest))
     host, _, port = rest.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
     if kind == "inet" and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
         return Endpoint(host=host, port=int(port))
     raise ConfigError(
@@ -56,6 +60,10 @@ async def listen(
         _prepare(endpoint.path, group)
         server = await loop.create_unix_server(protocol, str(endpoint.path), backlog=512)
         endpoint.path.chmod(0o660)
+        gid = group_number(group)
+        if gid is not None:
+            with suppress(PermissionError):  # who may not give it away has it from a folder that does (mode 2750)
+                os.chown(endpoint.path, -1, gid)
         return server
     except PermissionError as error:
         raise NotPermittedError(

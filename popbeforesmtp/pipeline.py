@@ -7,6 +7,7 @@ store hear of it, each in a thread of its own. Nothing here waits for either.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -65,6 +66,7 @@ class Pipeline:
         self._clock = clock
         self._bell = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._check_at = 0.0
         self.turns = 0  # how often the loop came round: it is alive while this grows
 
     def permits(self, client: ClientAddress) -> bool:
@@ -80,6 +82,7 @@ class Pipeline:
             self._bell.clear()
             more = [self._read(followed) for followed in self.followed]
             self.expire()
+            self._check_maps()
             if any(more):
                 await asyncio.sleep(0)
                 continue
@@ -124,8 +127,17 @@ class Pipeline:
         for publisher in self.publishers:
             publisher.go(client)
 
+    def _check_maps(self) -> None:
+        """Look, now and then, whether the maps are still there."""
+        if self._loop.time() >= self._check_at:
+            self._check_at = self._loop.time() + _LOOK
+            for publisher in self.publishers:
+                publisher.check()
+
     def _ring(self) -> None:
-        self._loop.call_soon_threadsafe(self._bell.set)
+        """Wake the loop, from any thread."""
+        with suppress(RuntimeError):  # the loop has ended, and the watcher not yet
+            self._loop.call_soon_threadsafe(self._bell.set)
 
     async def _wait(self) -> None:
         """Sleep until the bell rings, a window ends, or it is time to look."""
@@ -134,8 +146,7 @@ class Pipeline:
             async with asyncio.timeout(_LOOK if end is None else min(end, _LOOK)):
                 await self._bell.wait()
         except TimeoutError:
-            for publisher in self.publishers:
-                publisher.check()
+            pass
 
     def _read(self, followed: Followed) -> bool:
         """Read some of what a source has; say whether there may be more."""

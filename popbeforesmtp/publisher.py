@@ -84,9 +84,8 @@ class Publisher:
                     await self._publish()
                 await self._in_thread(self._map.close)
         except (PopBeforeSmtpError, TimeoutError) as error:
-            maillog.failed(
-                f"{self.name}: {error or 'could not be written in time'}; `pop-before-smtp sweep` ends what expires"
-            )
+            why = str(error) or "could not be written in time"
+            maillog.failed(f"{self.name}: {why}; `pop-before-smtp sweep` ends what expires")
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _holds(self, client: ClientAddress) -> bool:
@@ -102,7 +101,7 @@ class Publisher:
             await self._wake.wait()
             try:
                 await self._publish()
-            except PopBeforeSmtpError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the map must be made true in the end
                 if self.trouble != str(error):
                     maillog.trouble(str(error))
                 self.trouble = str(error)

@@ -5,6 +5,7 @@ neither. A failure (a full disk) keeps them, and they are written with the next.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -67,19 +68,22 @@ class Recorder:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        await self._in_time(self._write_last(stopped))
+        await self._in_time(asyncio.get_running_loop().run_in_executor(self._thread, self._store.close))
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _write_last(self, stopped: datetime | None) -> None:
+        await self._write()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._store.set_stopped, stopped)
+
+    async def _in_time(self, work: Awaitable[None]) -> None:
+        """Do something at the end, but not for ever."""
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
-                loop = asyncio.get_running_loop()
-                try:
-                    await self._write()
-                    await loop.run_in_executor(self._thread, self._store.set_stopped, stopped)
-                finally:
-                    await loop.run_in_executor(self._thread, self._store.close)
+                await work
         except (StoreError, TimeoutError) as error:
-            maillog.failed(
-                f"{error or 'the store could not be written in time'}; what is missing is read from the log again"
-            )
-        self._thread.shutdown(wait=False, cancel_futures=True)
+            why = str(error) or "the store could not be written in time"
+            maillog.failed(f"{why}; what is missing is read from the log again")
 
     async def _run(self) -> None:
         while True:

@@ -69,14 +69,13 @@ def _events(name: str, counts: "Counter[str]") -> "Iterator[tuple[int, SessionEv
 def _blocks(name: str) -> Iterator[tuple[bytes, int]]:
     """Give the whole lines of one file, piece by piece, and the number of the first of each."""
     from popbeforesmtp.errors import DataError, NotPermittedError, UnavailableError
-    from popbeforesmtp.sources._lines import LineCutter
+    from popbeforesmtp.lines import LineCutter
 
     cutter = LineCutter()
     try:
         with _open(name) as stream:
             while piece := stream.read(_PIECE):
-                lines, _, number = cutter.cut(piece)
-                yield lines, number
+                yield from ((lines, number) for lines, _, number in cutter.cut(piece))
     except FileNotFoundError:
         raise UnavailableError(f"{name}: there is no such file") from None
     except PermissionError:

@@ -62,20 +62,32 @@ def parse(name: str, text: str) -> Format:
         return Format(
             name=name,
             title=str(data["title"]),
-            programs=tuple(str(program).encode("ascii") for program in data["programs"]),
+            programs=tuple(_bytes(program) for program in _list(data["programs"])),
             own_log=bool(data.get("own_log", False)),
-            patterns=tuple(_pattern(entry) for entry in data["pattern"]),
+            patterns=tuple(_pattern(entry) for entry in _list(data["pattern"])),
         )
     except (KeyError, TypeError, ValueError, regex.error) as error:
         raise DataError(f"format {name}: {type(error).__name__}: {error}") from None
 
 
 def _pattern(entry: Mapping[str, Any]) -> Pattern:
-    match = regex.compile(entry["match"].encode("ascii"), regex.VERBOSE)
+    match = regex.compile(_bytes(entry["match"]), regex.VERBOSE)
     unknown = set(match.groupindex) - _GROUPS
     if unknown:
         raise ValueError(f"unknown groups {sorted(unknown)}; there are {sorted(_GROUPS)}")
     return Pattern(EventKind(entry["event"]), match)
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
+
+
+def _bytes(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value.encode("ascii")
 
 
 def _folder() -> Any:

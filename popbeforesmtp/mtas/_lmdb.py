@@ -23,6 +23,7 @@ from popbeforesmtp.mtas import MapError, refuse_foreign
 
 _MAP_SIZE = 16 << 20  # bytes; Postfix's own start (lmdb_map_size), and its readers follow when it grows
 _LOCK_SECONDS = 10.0
+_MODE = 0o644  # its readers are smtpd, proxymap and postmap
 
 
 class LmdbFile:
@@ -40,10 +41,8 @@ class LmdbFile:
         """Make the file hold exactly these clients; say whether it was missing or broken before."""
         wanted = {_key(client) for client in clients}
         missing = (self._environment is None or self.lost()) and self._open(wanted)
-        environment = self._opened()
-        with self._errors(), environment.begin() as transaction:
-            there = dict(transaction.cursor())
-        refuse_foreign(self.path, (key.rstrip(b"\0").decode("utf-8", "replace") for key in there))
+        with self._errors():
+            there = self._entries(self._opened())
         stale = {key for key, value in there.items() if key not in wanted or value != self._value}
         self._write(wanted - (there.keys() - stale), stale - wanted)
         return missing
@@ -58,7 +57,7 @@ class LmdbFile:
             status = self.path.stat()
         except OSError:
             return True
-        return (status.st_dev, status.st_ino) != self._identity
+        return _identity(status) != self._identity
 
     def close(self) -> None:
         """Close the file."""
@@ -70,19 +69,39 @@ class LmdbFile:
         """Open the map, or build it where it is missing, broken, or older than this boot; say whether it was gone."""
         self.close()
         self._identity = (0, 0)
-        missing = not self.path.exists()
-        if not missing and not self._older_than_boot():
-            try:
-                self._use(_environment(self.path))
-                return False
-            except lmdb.Error:
-                missing = True  # to Postfix a broken map is no better than none
         with self._errors():
-            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            with replacing(self.path) as new:
-                self._build(new, wanted)
+            gone = not self._is_there()
+            if gone or self._older_than_boot():
+                self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                with replacing(self.path) as new:
+                    self._build(new, wanted)
             self._use(_environment(self.path))
-        return missing
+        return gone
+
+    def _is_there(self) -> bool:
+        """Look into the file before anything is done to it; to Postfix one that is broken is no better than none.
+
+        Raises DataError where it is somebody else's.
+        """
+        if not self.path.exists() or not self.path.stat().st_size:
+            return False
+        try:
+            environment = _environment(self.path)
+        except lmdb.Error:
+            return False
+        try:
+            self._entries(environment)
+        except lmdb.Error:
+            return False
+        finally:
+            environment.close()
+        return True
+
+    def _entries(self, environment: lmdb.Environment) -> dict[bytes, bytes]:
+        with environment.begin() as transaction:
+            there = dict(transaction.cursor())
+        refuse_foreign(self.path, (key.rstrip(b"\0").decode("utf-8", "replace") for key in there))
+        return there
 
     def _older_than_boot(self) -> bool:
         """Say whether the file was last written before the machine started.
@@ -99,12 +118,14 @@ class LmdbFile:
             _put(environment, keys, self._value)
         finally:
             environment.close()
-        path.chmod(0o644)
+        path.chmod(_MODE)
 
     def _use(self, environment: lmdb.Environment) -> None:
         self._environment = environment
         status = self.path.stat()
-        self._identity = (status.st_dev, status.st_ino)
+        self._identity = _identity(status)
+        if stat.S_IMODE(status.st_mode) != _MODE:
+            self.path.chmod(_MODE)
 
     def _opened(self) -> lmdb.Environment:
         if self._environment is None:
@@ -125,6 +146,8 @@ class LmdbFile:
         """Keep Postfix's lookups out, as its own writers do."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
+            if _identity(os.fstat(descriptor)) != self._identity:
+                raise MapError(f"{self.path}: was replaced by somebody else")
             _wait_for(lambda: fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), self.path)
             yield
         finally:
@@ -146,18 +169,21 @@ class LmdbFile:
             raise MapError(f"{self.path}: {error}") from None
 
 
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
 def _key(client: ClientAddress) -> bytes:
     return client.encode("ascii") + b"\0"
 
 
 def _environment(path: Path, *, create: bool = False) -> lmdb.Environment:
     """Open a single-file environment as Postfix does: no lock file, and no sync inside a commit."""
-    size = path.stat().st_size if path.exists() else 0
-    if not create and not stat.S_ISREG(path.lstat().st_mode):
-        raise lmdb.Error(f"{path} is no regular file")
-    return lmdb.open(
-        str(path), subdir=False, lock=False, sync=False, create=create, map_size=max(_MAP_SIZE, 2 * size), mode=0o644
-    )
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT | os.O_EXCL if create else 0)
+    descriptor = os.open(path, flags, _MODE)  # here the system says what is wrong, lmdb would not
+    size = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    return lmdb.open(str(path), subdir=False, lock=False, sync=False, map_size=max(_MAP_SIZE, 2 * size), mode=_MODE)
 
 
 def _put(environment: lmdb.Environment, come: Collection[bytes], value: bytes, go: Collection[bytes] = ()) -> None:

@@ -32,12 +32,12 @@ class PostmapFile:
         self._name = name
         self._result = result
         self._clients: set[ClientAddress] = set()
-        self._identity = (0, 0)
+        self._identity = (0, 0, 0, 0)
 
     def replace(self, clients: Collection[ClientAddress]) -> bool:
         """Make the file hold exactly these clients, unless it does; say whether it was missing or broken before."""
         self._clients = set(clients)
-        there = self._entries() if self.path.exists() else None
+        there = self._entries()
         refuse_foreign(self.path, there or ())
         if there != dict.fromkeys(self._clients, self._result):
             self._build()
@@ -46,9 +46,13 @@ class PostmapFile:
 
     def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
         """Add some and take some out, by writing all anew."""
-        self._clients = (self._clients | set(come)) - set(go)
-        self._build()
-        self._identity = self._status()
+        if self.lost():
+            raise MapError(f"{self.path}: was removed or replaced by somebody else")
+        clients = (self._clients | set(come)) - set(go)
+        if clients != self._clients:
+            self._clients = clients
+            self._build()
+            self._identity = self._status()
 
     def lost(self) -> bool:
         """Say whether the path no longer names the file that we wrote."""
@@ -57,23 +61,24 @@ class PostmapFile:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _status(self) -> tuple[int, int]:
+    def _status(self) -> tuple[int, int, int, int]:
         try:
             status = self.path.stat()
         except OSError:
-            return (0, 0)
-        return (status.st_dev, status.st_ino)
+            return (0, 0, 0, 0)
+        return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def _entries(self) -> dict[str, str] | None:
-        """Return what is in the file now; None where it is broken."""
+        """Return what is in the file now; None where it is missing or broken."""
         try:
+            self.path.stat()
             if self._kind == "cdb":  # postmap -s knows cdb only from Postfix 3.10 on
                 return dict(_cdb_entries(self.path.read_bytes()))
             lines = _run("postmap", "-s", f"{self._kind}:{self._name}").splitlines()
             return {key: result for key, _, result in (line.partition("\t") for line in lines)}
         except PermissionError:
-            raise NotPermittedError(f"{self.path}: may not be read by this user; run as the map's owner") from None
-        except (OSError, MapError, struct.error, UnicodeDecodeError):
+            raise _not_permitted(self.path) from None
+        except (OSError, MapError, struct.error):
             return None
 
     def _build(self) -> None:
@@ -93,23 +98,30 @@ class PostmapFile:
                     source.unlink(missing_ok=True)
                     built.unlink(missing_ok=True)
         except PermissionError as error:
-            raise NotPermittedError(
-                f"{error.filename or self.path}: may not be written by this user; run as the map's owner, or set map to"
-                " another place"
-            ) from None
+            raise _not_permitted(error.filename or self.path) from None
         except OSError as error:
             raise MapError(f"{self.path}: {error.strerror or error}") from None
+
+
+def _not_permitted(path: Path | str) -> NotPermittedError:
+    return NotPermittedError(
+        f"{path}: may not be written by this user; run as the map's owner, or set map to another place"
+    )
 
 
 def _cdb_entries(data: bytes) -> Iterator[tuple[str, str]]:
     """Give the entries of a constant database (https://cr.yp.to/cdb/cdb.txt): 256 pointers, then the records."""
     end = min(struct.unpack_from("<512L", data)[::2])
+    if not 2048 <= end <= len(data):
+        raise struct.error("no constant database")
     place = 2048
     while place < end:
         key_length, length = struct.unpack_from("<LL", data, place)
         place += 8
+        if place + key_length + length > end:
+            raise struct.error("no constant database")
         key, value = data[place : place + key_length], data[place + key_length : place + key_length + length]
-        yield key.rstrip(b"\0").decode(), value.rstrip(b"\0").decode()
+        yield key.rstrip(b"\0").decode(errors="replace"), value.rstrip(b"\0").decode(errors="replace")
         place += key_length + length
 
 

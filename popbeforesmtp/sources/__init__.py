@@ -6,9 +6,6 @@ from typing import Protocol
 
 from popbeforesmtp.model import Block
 
-LONGEST_LINE = 65536
-"""Bytes of the longest line that is handed over; a longer one is passed by up to its LF."""
-
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:

@@ -1,8 +1,8 @@
 """Where reading stands in a log file, in a form that finds the file again under another name.
 
-A place is known by the file's device and inode and by what the file holds: the bytes it begins with and the bytes just
-before the place. So a file is found again after a rename, after a reboot that numbers devices anew, and a file that was
-written over is not taken for the old one.
+A place is known by what the file holds: the bytes it begins with and the bytes just before the place. So a file is
+found again after a rename, a copy, compression, or a reboot that numbers devices anew, and a file that was written over
+is not taken for the old one.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 _VERSION = 1
 _HEAD = 256  # bytes of the beginning that make a fingerprint
-_TAIL = 64  # bytes before the place that make one
+TAIL = 64  # bytes before the place that make one
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Place:
 
     device: int
     inode: int
+    modified: int  # nanoseconds since 1970: what was written to the log since lies in files no older than this
     offset: int
     head: str
     tail: str
@@ -38,13 +39,13 @@ def take_place(descriptor: int, offset: int) -> Place:
     """Describe a place in an open file."""
     status = os.fstat(descriptor)
     head, tail = fingerprint(descriptor, offset)
-    return Place(status.st_dev, status.st_ino, offset, head, tail)
+    return Place(status.st_dev, status.st_ino, status.st_mtime_ns, offset, head, tail)
 
 
 def fingerprint(descriptor: int, offset: int) -> tuple[str, str]:
     """Return what the file holds at its beginning and before the offset, as short hashes."""
     head = os.pread(descriptor, min(_HEAD, offset), 0)
-    tail = os.pread(descriptor, min(_TAIL, offset), offset - min(_TAIL, offset))
+    tail = os.pread(descriptor, min(TAIL, offset), offset - min(TAIL, offset))
     return hashlib.blake2b(head, digest_size=12).hexdigest(), hashlib.blake2b(tail, digest_size=12).hexdigest()
 
 
@@ -57,6 +58,15 @@ def read_checkpoint(text: str | None) -> list[Place]:
     """Read places back; an empty list where the text is none of ours, for then the log is read from its beginning."""
     try:
         data = json.loads(text or "{}")
-        return [Place(**place) for place in data["files"]] if data.get("version") == _VERSION else []
+        if data.get("version") != _VERSION:
+            return []
+        return [_place(**place) for place in data["files"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         return []
+
+
+def _place(*, device: int, inode: int, modified: int, offset: int, head: str, tail: str) -> Place:
+    """Make a place of what a file held. Raises ValueError where that is none."""
+    if any(type(number) is not int or number < 0 for number in (device, inode, modified, offset)):
+        raise ValueError("no place")
+    return Place(device, inode, modified, offset, str(head), str(tail))

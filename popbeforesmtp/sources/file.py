@@ -5,11 +5,10 @@ found out by looking. A file that was renamed away is kept open for a while, for
 told of the new one, and is read to its end before the new one is begun.
 """
 
-import errno
+import glob
 import os
-import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from watchdog.events import EVENT_TYPE_CLOSED_NO_WRITE, EVENT_TYPE_OPENED, FileSystemEvent, FileSystemEventHandler
@@ -17,17 +16,17 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from popbeforesmtp.errors import NotPermittedError
+from popbeforesmtp.lines import find_long_line
 from popbeforesmtp.model import Block
-from popbeforesmtp.sources import LONGEST_LINE, SourceReport
-from popbeforesmtp.sources._checkpoint import Place, read_checkpoint, take_place, write_checkpoint
+from popbeforesmtp.sources import SourceReport
+from popbeforesmtp.sources._checkpoint import Place, read_checkpoint, write_checkpoint
+from popbeforesmtp.sources._openlog import UNPACK, UNREADABLE, OpenLog
 
-_PIECE = 262_144
-"""Bytes read at once; perf: between 64 KiB and 16 MiB it makes no difference."""
+_UNPACK_AT_MOST = 3
+"""How many compressed logs, the newest, are unpacked in search of a place."""
 
 _LINGER = 60.0
-"""Seconds for which a file that was renamed away is still looked at after it last grew."""
-
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+"""Seconds for which a file that was renamed away is still looked at, after that and after it last grew."""
 
 
 def open_source(*, path: Path, checkpoint: str | None = None) -> "FileSource":
@@ -54,10 +53,8 @@ class FileSource:
         self.name = str(path)
         self._path = path
         self._places = read_checkpoint(checkpoint)
-        self._resumed = not self._places
-        self._files: list[
-            _OpenLog
-        ] = []  # oldest first; the last one is the one that the path named when last looked at
+        self._files: list[OpenLog] = []  # oldest first; the last one is what the path named when last looked at
+        self._replaced_at = 0.0  # when the last but one was replaced
         self._notices: list[str] = []
         self._observer: BaseObserver | None = None
         self._waiting = False
@@ -77,11 +74,12 @@ class FileSource:
 
     def read(self) -> Block | None:
         """Return the next lines of the oldest file that has any."""
-        if not self._resumed:
+        if self._places:
             self._resume()
         block = self._read_files()
         if block is None and self._look():
-            block = self._read_files()
+            # Even of an empty file the place is kept: what is written there while we are away is found by it.
+            block = self._read_files() or self._nothing()
         return block
 
     def notices(self) -> list[str]:
@@ -98,59 +96,75 @@ class FileSource:
         if not self._files:
             return SourceReport(self.name, "waiting for the file", too_long=self._too_long, waiting=True)
         current = self._files[-1]
-        size = os.fstat(current.descriptor).st_size
-        return SourceReport(self.name, "following", current.offset, size, self._too_long)
+        return SourceReport(self.name, "following", current.offset, current.size(), self._too_long)
 
     def close(self) -> None:
         """Stop watching and close all files."""
         if self._observer is not None:
             self._observer.stop()
+            self._observer.join(1.0)
             self._observer = None
         for log in self._files:
             log.close()
         self._files.clear()
 
     def _read_files(self) -> Block | None:
-        for log in self._files:
+        for log in list(self._files):
             block = self._read_one(log)
             if block is not None:
                 return block
         return None
 
-    def _read_one(self, log: "_OpenLog") -> Block | None:
+    def _read_one(self, log: OpenLog) -> Block | None:
         """Read whole lines of one file; the offset never passes a line that has no LF yet."""
         piece = log.piece()
         if piece is None:
-            self._notices.append(f"{self._path} was truncated or written over; reading it from its beginning")
-            log.restart()
-            piece = log.piece()
-        if not piece:
-            return None
+            return self._written_over(log)
         if log.skipping:
-            end = piece.find(b"\n") + 1
-            log.advance(end or len(piece), inside_line=not end)
-            self._line += bool(end)
-            return Block(b"", log.offset, self._line, self._checkpoint())
-        end = piece.rfind(b"\n") + 1
-        if not end:
-            if len(piece) <= LONGEST_LINE:
-                return None
+            return self._pass_by(log, piece)
+        long = find_long_line(piece)
+        if long == 0:
             self._too_long += 1
-            log.advance(len(piece), inside_line=True)
-            return Block(b"", log.offset, self._line, self._checkpoint())
+            return self._pass_by(log, piece)
+        lines = piece[: piece.rfind(b"\n", 0, long if long > 0 else len(piece)) + 1]
+        if not lines:
+            return None
         offset, line = log.offset, self._line
-        lines = piece[:end]
-        log.advance(end)
+        log.advance(lines)
         self._line += lines.count(b"\n")
         return Block(lines, offset, line, self._checkpoint())
 
+    def _pass_by(self, log: OpenLog, piece: bytes) -> Block | None:
+        """Pass by what belongs to a line that is too long."""
+        if not piece:
+            return None
+        end = piece.find(b"\n") + 1
+        log.advance(piece[: end or len(piece)], inside_line=not end)
+        self._line += bool(end)
+        return self._nothing()
+
+    def _written_over(self, log: OpenLog) -> Block | None:
+        """Begin a file anew that was truncated or written over, behind what a copy of its old self still holds."""
+        copy = None if log.place is None else self._find(log.place, self._rotated())
+        if copy is not None:
+            self._files.insert(self._files.index(log), copy)
+            self._replaced_at = time.monotonic()
+        log.restart()
+        held = ", and the copy of what it held is read to its end" if copy is not None else ""
+        self._notices.append(f"{self._path} was truncated or written over; reading it from its beginning{held}")
+        return self._read_files()
+
+    def _nothing(self) -> Block:
+        """Hand over no lines, but the place that was reached."""
+        return Block(b"", self._files[-1].offset, self._line, self._checkpoint())
+
     def _checkpoint(self) -> str:
-        return write_checkpoint(log.place() for log in self._files)
+        return write_checkpoint(log.take_place() for log in self._files)
 
     def _look(self) -> bool:
         """See whether the path names another file now; say whether there is something new to read."""
         now = time.monotonic()
-        while len(self._files) > 1 and now - self._files[0].grown_at > _LINGER:
+        while len(self._files) > 1 and now - max(self._files[0].grown_at, self._replaced_at) > _LINGER:
             self._files.pop(0).close()
         try:
             status = self._path.stat()
@@ -159,104 +173,91 @@ class FileSource:
                 self._waiting = True
                 self._notices.append(f"{self._path} is not there yet; it is read from its beginning when it comes")
             return False
-        if self._files and self._files[-1].is_file(status):
+        if not self._files:
+            self._files.append(OpenLog(self._path))
+            return True
+        last = self._files[-1]
+        if last.identity == (status.st_dev, status.st_ino):
             return False
-        log = _OpenLog(self._path)
-        if self._files:
-            self._notices.append(f"{self._path} was rotated; the old file was read to its end")
-        self._files.append(log)
+        self._files += _opened(self._newer(last.modified()))
+        self._replaced_at = now
+        self._notices.append(f"{self._path} was rotated; the old file was read to its end")
         return True
 
     def _resume(self) -> None:
         """Open the files that the checkpoint speaks of, and those that were begun since, oldest first."""
-        found: list[_OpenLog] = []
-        candidates = self._candidates()
-        for place in self._places:
-            for path in sorted(candidates, key=lambda path: path.stat().st_ino != place.inode):
-                log = _OpenLog.at(path, place)
-                if log is not None:
-                    found.append(log)
-                    candidates.remove(path)
-                    break
-        if found:
-            oldest = os.fstat(found[-1].descriptor).st_mtime_ns
-            newer = [path for path in candidates if path.stat().st_mtime_ns > oldest or path == self._path]
-            found.extend(_OpenLog(path) for path in newer)
-        elif self._path.exists():
-            self._notices.append(f"the place in {self._path} was not found again; reading it from its beginning")
-        self._files = found
-        self._resumed = True
+        places, self._places = self._places, []
+        logs = (self._find(place, [*self._rotated(), self._path]) for place in places)
+        self._files = [log for log in logs if log is not None]
+        if not self._files and self._path.exists():
+            self._notices.append(f"the place in {self._path} was not found again; reading what was written since")
+        if _identity(self._path) not in self._known():
+            last = self._files[-1].modified() if self._files else places[-1].modified
+            self._files += _opened(self._newer(min(last, places[-1].modified)))
+            self._replaced_at = time.monotonic()
 
-    def _candidates(self) -> list[Path]:
-        """Return the log and its rotated forms, oldest first, the log itself last."""
-        rotated = [
-            path
-            for path in self._path.parent.glob(f"{self._path.name}[.-]*")
-            if path.suffix not in _COMPRESSED and path.is_file()
-        ]
-        rotated.sort(key=lambda path: path.stat().st_mtime_ns)
-        return [*rotated, self._path] if self._path.exists() else rotated
+    def _find(self, place: Place, paths: Iterable[Path]) -> OpenLog | None:
+        """Open the file that a place is in: rather the very file than a copy, rather a plain one than a packed one."""
+
+        def unlikely(path: Path) -> tuple[bool, bool, int]:
+            return (_identity(path) != (place.device, place.inode), path.suffix in UNPACK, -_modified(path))
+
+        likely = sorted(paths, key=unlikely)
+        packed = [path for path in likely if path.suffix in UNPACK]
+        for path in likely:
+            log = None if path in packed[_UNPACK_AT_MOST:] else OpenLog.at(path, place)
+            if log is not None:
+                return log
+        return None
+
+    def _newer(self, modified: int) -> list[Path]:
+        """Return what the log was written to since a moment, oldest first, the path itself last."""
+        known = self._known()
+        rotated = (path for path in self._rotated() if _modified(path) >= modified and _identity(path) not in known)
+        return [*rotated, self._path]
+
+    def _known(self) -> set[tuple[int, int]]:
+        return {log.identity for log in self._files}
+
+    def _rotated(self) -> list[Path]:
+        """Return the log's rotated forms, oldest first: ``mail.log.1``, ``mail.log-20261122``, ``mail.log.2.gz``."""
+        paths = self._path.parent.glob(f"{glob.escape(self._path.name)}[.-]*")
+        return sorted((path for path in paths if path.is_file()), key=_modified)
 
 
-class _OpenLog:
-    """One file, open, and how far it was read."""
-
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        if not stat.S_ISREG(os.fstat(self.descriptor).st_mode):
-            self.close()
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
-        self.offset = 0
-        self.whole = 0  # the last offset that stood just behind an LF
-        self.skipping = False  # inside a line that is too long
-        self.grown_at = time.monotonic()
-
-    @classmethod
-    def at(cls, path: Path, place: Place) -> "_OpenLog | None":
-        """Open a file at a place; None where it is not the file that the place is in."""
-        log = cls(path)
-        if not place.fits(log.descriptor):
+def _opened(paths: Iterable[Path]) -> list[OpenLog]:
+    """Open files from their beginnings; one that cannot be read does not keep the others back, but the last must be."""
+    *rotated, last = paths
+    logs = []
+    for path in rotated:
+        try:
+            logs.append(OpenLog(path))
+        except UNREADABLE:
+            continue
+    try:
+        return [*logs, OpenLog(last)]
+    except FileNotFoundError:
+        return logs
+    except OSError:
+        for log in logs:
             log.close()
-            return None
-        log.offset = log.whole = place.offset
-        return log
+        raise
 
-    def piece(self) -> bytes | None:
-        """Return what stands behind the offset; None where the file no longer holds what was read before it."""
-        if os.fstat(self.descriptor).st_size < self.offset:
-            return None
-        if self.offset == 0:
-            return os.pread(self.descriptor, _PIECE, 0)
-        piece = os.pread(self.descriptor, _PIECE + 1, self.offset - 1)
-        if not self.skipping and piece[:1] != b"\n":  # the offset always stands just behind an LF
-            return None
-        return piece[1:]
 
-    def advance(self, count: int, *, inside_line: bool = False) -> None:
-        """Go on by some bytes, which end with an LF unless a line that is too long goes on."""
-        self.offset += count
-        self.skipping = inside_line
-        if not inside_line:
-            self.whole = self.offset
-        self.grown_at = time.monotonic()
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_dev, status.st_ino
 
-    def restart(self) -> None:
-        """Go back to the beginning."""
-        self.offset = self.whole = 0
-        self.skipping = False
 
-    def place(self) -> Place:
-        """Describe how far it was read: never to the middle of a line."""
-        return take_place(self.descriptor, self.whole)
-
-    def is_file(self, status: os.stat_result) -> bool:
-        """Say whether it is the file of that status."""
-        own = os.fstat(self.descriptor)
-        return (own.st_dev, own.st_ino) == (status.st_dev, status.st_ino)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        os.close(self.descriptor)
+def _modified(path: Path) -> int:
+    """Return when a file was last written to, in nanoseconds since 1970."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 class _Bell(FileSystemEventHandler):

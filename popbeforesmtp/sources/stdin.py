@@ -5,9 +5,9 @@ import os
 import sys
 from collections.abc import Callable
 
+from popbeforesmtp.lines import LineCutter
 from popbeforesmtp.model import Block
 from popbeforesmtp.sources import SourceReport
-from popbeforesmtp.sources._lines import LineCutter
 
 _PIECE = 65536
 
@@ -26,6 +26,7 @@ class StdinSource:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._cutter = LineCutter()
+        self._blocks: list[Block] = []
         self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
         os.set_blocking(descriptor, False)
@@ -41,6 +42,8 @@ class StdinSource:
 
     def read(self) -> Block | None:
         """Return the lines that have come."""
+        if self._blocks:
+            return self._blocks.pop(0)
         try:
             piece = os.read(self._descriptor, _PIECE)
         except BlockingIOError:
@@ -49,8 +52,10 @@ class StdinSource:
             self._ended = True
             self.close()
             return None
-        lines, offset, line = self._cutter.cut(piece)
-        return Block(lines, offset, line, checkpoint="")
+        self._blocks += [Block(lines, offset, line, checkpoint="") for lines, offset, line in self._cutter.cut(piece)]
+        return (
+            self._blocks.pop(0) if self._blocks else Block(b"", self._cutter.offset, self._cutter.line, checkpoint="")
+        )
 
     def notices(self) -> list[str]:
         """Return nothing: a pipe only ends."""
@@ -66,7 +71,8 @@ class StdinSource:
         return SourceReport(self.name, state, offset=self._cutter.offset, too_long=self._cutter.too_long)
 
     def close(self) -> None:
-        """Stop listening to the pipe."""
+        """Stop listening to the pipe, and leave it as it was: others may share it."""
+        os.set_blocking(self._descriptor, True)
         if self._loop is not None:
             self._loop.remove_reader(self._descriptor)
             self._loop = None

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from popbeforesmtp.sources._checkpoint import Place, read_checkpoint, take_place, write_checkpoint
 
 NUMBERS = st.integers(0, 2**63 - 1)
-PLACES = st.builds(Place, device=NUMBERS, inode=NUMBERS, offset=NUMBERS, head=st.text(), tail=st.text())
+PLACES = st.builds(
+    Place, device=NUMBERS, inode=NUMBERS, modified=NUMBERS, offset=NUMBERS, head=st.text(), tail=st.text()
+)
 
 
 @contextmanager
@@ -66,7 +68,7 @@ def test_a_damaged_place_is_no_place(damage: dict[str, object]) -> None:
 
 def test_a_checkpoint_of_another_version_gives_no_place() -> None:
     """Its words may mean something else."""
-    text = write_checkpoint([Place(1, 2, 3, "", "")])
+    text = write_checkpoint([Place(1, 2, 3, 4, "", "")])
     assert read_checkpoint(text.replace('"version":1', '"version":2')) == []
 
 

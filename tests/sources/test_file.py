@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from popbeforesmtp.errors import NotPermittedError
+from popbeforesmtp.lines import LONGEST_LINE
 from popbeforesmtp.model import Block
-from popbeforesmtp.sources import LONGEST_LINE
 from popbeforesmtp.sources._checkpoint import Place, read_checkpoint, write_checkpoint
 from popbeforesmtp.sources.file import FileSource, open_source
 
@@ -63,7 +63,7 @@ def drain(source: FileSource) -> list[Block]:
     blocks = []
     while (block := source.read()) is not None:
         blocks.append(block)
-    return blocks
+    return [block for block in blocks if block.data]
 
 
 def text(blocks: list[Block]) -> bytes:
@@ -123,6 +123,7 @@ def test_a_quiet_log_that_is_rotated_is_looked_at_for_a_while_too(log: Path, mon
     """The writer of a log that was silent for minutes before its rotation may still write to the old file."""
     hand = Hand()
     monkeypatch.setattr("popbeforesmtp.sources.file.time", hand)
+    monkeypatch.setattr("popbeforesmtp.sources._openlog.time", hand)
     log.write_bytes(b"one\n")
     source = FileSource(log)
     drain(source)
@@ -142,6 +143,7 @@ def test_a_renamed_file_that_stays_silent_is_let_go(log: Path, monkeypatch: pyte
     """A rotation each night must not cost a descriptor each night."""
     hand = Hand()
     monkeypatch.setattr("popbeforesmtp.sources.file.time", hand)
+    monkeypatch.setattr("popbeforesmtp.sources._openlog.time", hand)
     log.write_bytes(b"0\n")
     source = FileSource(log)
     drain(source)
@@ -484,6 +486,20 @@ def test_a_copy_and_truncation_while_down_loses_nothing_that_the_copy_holds(log:
     assert rest_after(log, checkpoint)[0] == b"three\n4\n"
 
 
+def test_an_empty_log_that_is_rotated_while_down_loses_nothing(log: Path) -> None:
+    """Even of a file in which nothing stood the place is kept."""
+    log.write_bytes(b"")
+    source = FileSource(log)
+    block = source.read()
+    source.close()
+    assert block is not None
+    assert block.data == b""
+    append(log, b"one\n")
+    log.rename(log.with_name("mail.log.1"))
+    log.write_bytes(b"two\n")
+    assert rest_after(log, block.checkpoint)[0] == b"one\ntwo\n"
+
+
 def test_a_rotation_with_compression_while_down_loses_nothing(log: Path) -> None:
     """Without delaycompress, the rest of the old file lies in a .gz."""
     log.write_bytes(b"one\n")
@@ -509,7 +525,7 @@ def test_a_copy_beside_the_log_is_not_taken_for_a_part_of_it(log: Path) -> None:
 def test_a_checkpoint_that_fits_no_file_reads_from_the_beginning_and_says_so(log: Path) -> None:
     """Better a line twice than never; and the administrator hears of it."""
     log.write_bytes(b"one\ntwo\n")
-    elsewhere = write_checkpoint([Place(1, 2, 4, "00", "00")])
+    elsewhere = write_checkpoint([Place(1, 2, 3, 4, "00", "00")])
     data, notices = rest_after(log, elsewhere)
     assert data == b"one\ntwo\n"
     assert any("not found again" in notice for notice in notices)
@@ -610,7 +626,9 @@ def test_reading_that_fails_again_and_again_keeps_no_file_open(folder_for_all: P
     log.chmod(0)
     source = FileSource(log, checkpoint)
     become_nobody()
-    before = open_files()
+    with pytest.raises(PermissionError):
+        source.read()
+    before = open_files()  # the old file is open, and stays so
     for _ in range(5):
         with pytest.raises(PermissionError):
             source.read()

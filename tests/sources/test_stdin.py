@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from popbeforesmtp.lines import LONGEST_LINE
 from popbeforesmtp.model import Block
-from popbeforesmtp.sources import LONGEST_LINE
 from popbeforesmtp.sources.stdin import StdinSource
 
 _LIMIT = 5.0  # seconds

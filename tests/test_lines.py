@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popbeforesmtp.sources import LONGEST_LINE
-from popbeforesmtp.sources._lines import LineCutter
+from popbeforesmtp.lines import LONGEST_LINE, LineCutter
 
 Line = tuple[bytes, int, int]
 """A line without its LF, its offset and its number."""
@@ -29,11 +28,12 @@ def lines_of(pieces: Iterable[bytes], cutter: LineCutter | None = None) -> list[
     cutter = cutter or LineCutter()
     found = []
     for piece in pieces:
-        lines, offset, number = cutter.cut(piece)
-        assert lines == b"" or lines.endswith(b"\n")
-        for line in lines.split(b"\n")[:-1]:
-            found.append((line, offset, number))
-            offset, number = offset + len(line) + 1, number + 1
+        for lines, start, first in cutter.cut(piece):
+            assert lines.endswith(b"\n")
+            offset, number = start, first
+            for line in lines.split(b"\n")[:-1]:
+                found.append((line, offset, number))
+                offset, number = offset + len(line) + 1, number + 1
     return found
 
 
@@ -61,7 +61,7 @@ def test_any_cutting_gives_the_same_lines_offsets_and_numbers(data: bytes, cuts:
 def test_any_cutting_passes_the_same_long_lines_by(data: bytes, cuts: list[int]) -> None:
     """Whether a line is too long must not hang on how it came."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("popbeforesmtp.sources._lines.LONGEST_LINE", 5)
+        patch.setattr("popbeforesmtp.lines.LONGEST_LINE", 5)
         cutter = LineCutter()
         assert lines_of(pieces_of(data, cuts), cutter) == plain_lines_of(data, 5)
         assert cutter.too_long == sum(len(line) > 5 for line in data.split(b"\n"))
@@ -71,15 +71,15 @@ def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
     """It is let go when it is too long, and counted once."""
     cutter = LineCutter()
     for _ in range(10):
-        assert cutter.cut(b"x" * LONGEST_LINE)[0] == b""
+        assert cutter.cut(b"x" * LONGEST_LINE) == []
         assert len(cutter._rest) <= LONGEST_LINE
     assert (cutter.too_long, cutter.pending) == (1, True)
-    assert cutter.cut(b"tail\nnext\n") == (b"next\n", 10 * LONGEST_LINE + 5, 2)
+    assert cutter.cut(b"tail\nnext\n") == [(b"next\n", 10 * LONGEST_LINE + 5, 2)]
 
 
 def test_a_line_of_the_greatest_length_is_given_back() -> None:
     """The limit itself is still a line."""
     cutter = LineCutter()
-    assert cutter.cut(b"x" * LONGEST_LINE)[0] == b""
-    assert cutter.cut(b"\n") == (b"x" * LONGEST_LINE + b"\n", 0, 1)
+    assert cutter.cut(b"x" * LONGEST_LINE) == []
+    assert cutter.cut(b"\n") == [(b"x" * LONGEST_LINE + b"\n", 0, 1)]
     assert cutter.too_long == 0
