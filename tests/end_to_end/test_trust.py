@@ -4,7 +4,7 @@ import smtplib
 import socket
 from collections.abc import Callable
 
-from tests.end_to_end.lab import LOG, SERVER4, Daemon, Lab, wait_for
+from tests.end_to_end.lab import HOSTILE_ACCOUNT, LOG, SERVER4, Daemon, Lab, wait_for
 
 Start = Callable[..., Daemon]
 
@@ -52,9 +52,7 @@ def test_hostile_names_in_failed_logins_open_nothing(lab: Lab, start: Start) -> 
 
 def test_a_real_account_with_a_hostile_name_opens_its_own_address_only(lab: Lab, start: Start) -> None:
     """Where Dovecot allows all characters, an account may look like the rest of a line."""
-    name = HOSTILE_NAMES[0].lower()  # auth_username_format
-    with open("/etc/dovecot/lab.users", "a") as users:  # noqa: PTH123
-        users.write(f"{name}:{{PLAIN}}secret\n")
+    name = HOSTILE_ACCOUNT
     daemon = start()
     assert lab.clients.pop3_login("192.0.2.10", name)
     wait_for("the login is granted", lambda: "granted client=192.0.2.10 " in daemon.said())
