@@ -85,7 +85,7 @@ class _Daemon:
                 pipeline.run(),
                 self._reload_when(reload, pipeline),
                 self._watch_own_addresses(pipeline),
-                self._manager.keep_alive(lambda: pipeline.turns, lambda: _summary(pipeline)),
+                self._manager.keep_alive(lambda: pipeline.turned_at, lambda: _summary(pipeline)),
             )
             if not stop.is_set():
                 maillog.stopping("every source has ended")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from popbeforesmtp.errors import CannotCreateError, PopBeforeSmtpError, UnavailableError
+from popbeforesmtp.privileges import require_safe_place
 
 UMASK = 0o027
 """Nothing that we make is for everybody, unless its maker says so."""
@@ -27,6 +28,7 @@ class PidFile:
 
     def take(self) -> None:
         """Lock the file, and write our process id and a newline. Raises UnavailableError or CannotCreateError."""
+        require_safe_place(self._path)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             self._descriptor = os.open(self._path, flags, 0o644)

@@ -67,7 +67,7 @@ class Pipeline:
         self._bell = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._check_at = 0.0
-        self.turns = 0  # how often the loop came round: it is alive while this grows
+        self.turned_at = self._loop.time()  # when the loop last came round; it is alive while this is not long ago
 
     def permits(self, client: ClientAddress) -> bool:
         """Say whether a client may relay at this moment."""
@@ -78,7 +78,7 @@ class Pipeline:
         for followed in self.followed:
             followed.source.watch(self._ring)
         while not all(followed.source.ended() for followed in self.followed):
-            self.turns += 1
+            self.turned_at = self._loop.time()
             self._bell.clear()
             more = [self._read(followed) for followed in self.followed]
             self.expire()

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from popbeforesmtp.errors import NotPermittedError, UnavailableError
 
+USER = "pop-before-smtp"
+"""The user that the packages make for the daemon."""
+
 
 def become(user: str) -> None:
     """Go on as another user with all of its groups, for good. Raises UnavailableError or NotPermittedError."""
@@ -36,26 +39,38 @@ def group_number(group: str | None) -> int | None:
         return None
 
 
-def distrust(path: Path) -> str | None:
-    """Say why a file's place is not to be trusted: somebody but root and us could put another file there.
+def require_safe_place(path: Path) -> None:
+    """Refuse to write where somebody else could put another file in its place. Raises NotPermittedError.
 
-    Every folder on the way counts, and no part of the way may be a symbolic link that somebody else set. A folder that
-    all may write to is right only with its sticky bit, and a file in it only where it is ours already.
+    Every folder on the way counts, links followed: each must belong to root, to us or to our own user, and not be
+    writable for everybody, unless its sticky bit keeps others from renaming what is in it.
     """
-    ours = (0, os.geteuid())
-    for folder in reversed(path.parents):
+    for folder in {*path.parents, *path.parent.resolve().parents, path.parent.resolve()}:
         try:
             status = folder.lstat()
-        except FileNotFoundError:
-            return None  # from here on it is made, by us
-        if status.st_uid not in ours:
-            return f"{folder} belongs to user {status.st_uid}"
-        if stat.S_ISLNK(status.st_mode):
+        except OSError:
+            continue  # it is made later, by us, or the attempt will say what is wrong
+        if status.st_uid not in _trusted():
+            why = f"{folder} belongs to user {status.st_uid}"
+        elif stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            why = f"{folder} may be written by everybody"
+        else:
             continue
-        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-            return f"{folder} may be written by everybody"
-    if path.is_symlink():
-        return f"{path} is a symbolic link"
-    if path.exists() and path.stat().st_uid not in ours:
-        return f"{path} belongs to user {path.stat().st_uid}"
-    return None
+        raise NotPermittedError(
+            f"{path}: is no safe place, for {why}; choose one that only root or this user may write to"
+        )
+    try:
+        status = path.lstat()
+    except OSError:
+        return
+    if stat.S_ISLNK(status.st_mode) or status.st_uid not in _trusted():
+        what = "is a symbolic link" if stat.S_ISLNK(status.st_mode) else f"belongs to user {status.st_uid}"
+        raise NotPermittedError(f"{path}: {what}; remove it, or choose another place")
+
+
+def _trusted() -> frozenset[int]:
+    """Return whose files and folders we write to: root's, ours, and those of the daemon's own user."""
+    try:
+        return frozenset((0, os.geteuid(), pwd.getpwnam(USER).pw_uid))
+    except KeyError:
+        return frozenset((0, os.geteuid()))

@@ -9,6 +9,7 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.errors import ConfigError, UnavailableError
 from popbeforesmtp.mtas._lmdb import LmdbFile
 from popbeforesmtp.mtas._postmap import SUFFIXES, PostmapFile
+from popbeforesmtp.privileges import require_safe_place
 
 DEFAULT_PATH = "/var/lib/pop-before-smtp/clients"
 
@@ -40,6 +41,7 @@ def open_map(*, map: str | None = None, result: str = "OK", reload: str | tuple[
             f" package for {kind} (Debian: postfix-{kind}), or write another type here and in main.cf"
         )
     file = LmdbFile(Path(f"{path}.lmdb"), result) if kind == "lmdb" else PostmapFile(kind, Path(path), result)
+    require_safe_place(file.path)
     return PostfixMap(name, file, _reload_command(reload))
 
 

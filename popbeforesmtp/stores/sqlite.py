@@ -17,6 +17,7 @@ from popbeforesmtp.addresses import parse_address
 from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.errors import CannotCreateError, NotPermittedError, UnavailableError
 from popbeforesmtp.model import Authorization, Origin
+from popbeforesmtp.privileges import require_safe_place
 from popbeforesmtp.stores import Batch, Progress, StoreError, left_over
 
 DEFAULT_PATH = Path("/var/lib/pop-before-smtp/state.sqlite")
@@ -68,6 +69,7 @@ def open_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
     Raises CannotCreateError or NotPermittedError where there cannot be such a file, UnavailableError where another
     daemon keeps it, StoreError where what is there is no store of ours.
     """
+    require_safe_place(path)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
