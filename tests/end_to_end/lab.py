@@ -26,7 +26,11 @@ SERVER4, SERVER6 = "198.51.100.1", "2001:db8:ffff::1"
 LOG = Path("/var/log/mail.log")
 MAP = Path("/var/lib/pop-before-smtp/clients.lmdb")
 SOCKETMAP_PORT, LMDB_PORT = 25, 2526
+MAP_PORTS = {"lmdb": LMDB_PORT, "cdb": 2527, "hash": 2528, "btree": 2529}
+"""The port whose smtpd asks a map of this type, and nothing else."""
 OUTSIDE, OWN = "somebody@elsewhere.example", "user@lab.example"
+HOSTILE_ACCOUNT = "m>, method=plain, rip=9.9.9.9, lip=1.1.1.1, mpid=1, session=<a>"
+"""A real account, where Dovecot's auth_username_chars allows all characters; its log line looks like two."""
 CONTRIB = Path(__file__).parents[2] / "contrib"
 
 _CLONE_NEWNET = 0x40000000  # setns(2)
@@ -82,10 +86,18 @@ smtpd_client_connection_rate_limit = 0
 smtpd_client_connection_count_limit = 0
 smtpd_soft_error_limit = 1000
 smtpd_hard_error_limit = 1000
-# The same as in contrib, with the map file instead of the socketmap; the lmdb port uses it.
-relay_by_lmdb =
+in_flow_delay = 0
+"""
+# The same as in contrib, with a map file instead of the socketmap; the port of that type uses it.
+_RELAY_BY = """
+relay_by_{kind} =
     permit_mynetworks, permit_auth_destination,
-    check_client_access lmdb:/var/lib/pop-before-smtp/clients, reject
+    check_client_access {name}, reject
+"""
+_SMTPD = """
+{port} inet n - y - - smtpd
+  -o smtpd_relay_restrictions=$relay_by_{kind}
+  -o smtpd_recipient_restrictions=
 """
 
 
@@ -96,6 +108,21 @@ def wait_for(what: str, condition: Callable[[], object], seconds: float = 15.0) 
         if time.monotonic() > until:
             raise AssertionError(f"waited {seconds} s in vain: {what}")
         time.sleep(0.01)
+
+
+def map_name(kind: str) -> str:
+    """Return what a map of this type is called in main.cf; hash and btree share a suffix, and so not a name."""
+    return f"{kind}:{MAP.parent / 'btree' if kind == 'btree' else MAP.with_suffix('')}"
+
+
+def main_cf() -> str:
+    """Return the main.cf of a Postfix that can ask maps of all types."""
+    return _POSTFIX + "".join(_RELAY_BY.format(kind=kind, name=map_name(kind)) for kind in MAP_PORTS)
+
+
+def master_cf(shift: int = 0) -> str:
+    """Return what is added to master.cf: one port for each type of map, so much above the usual one."""
+    return "".join(_SMTPD.format(port=port + shift, kind=kind) for kind, port in MAP_PORTS.items())
 
 
 def _answers(host: str, port: int) -> bool:
@@ -298,7 +325,7 @@ class Lab:
 
     def _start_dovecot(self) -> None:
         Path("/etc/dovecot/lab.users").write_text(
-            "".join(f"{user}:{{PLAIN}}secret\n" for user in ("alice", "bob", "carol@lab.example"))
+            "".join(f"{user}:{{PLAIN}}secret\n" for user in ("alice", "bob", "carol@lab.example", HOSTILE_ACCOUNT))
         )
         Path("/var/lib/dovecot/mail").mkdir(mode=0o777, exist_ok=True)
         shutil.chown("/var/lib/dovecot/mail", "mail", "mail")
@@ -316,13 +343,10 @@ class Lab:
         subprocess.run(["mount", "--bind", "/run/resolv.conf", "/etc/resolv.conf"], check=True)
 
     def _start_postfix(self) -> None:
-        main = _POSTFIX + (CONTRIB / "postfix" / "main.cf").read_text()
+        main = main_cf() + (CONTRIB / "postfix" / "main.cf").read_text()
         Path("/etc/postfix/main.cf").write_text(main)
         with Path("/etc/postfix/master.cf").open("a") as master:
-            master.write(
-                f"{LMDB_PORT} inet n - y - - smtpd\n  -o smtpd_relay_restrictions=$relay_by_lmdb\n"
-                f"  -o smtpd_recipient_restrictions=\n"
-            )
+            master.write(master_cf())
         subprocess.run(["newaliases"], capture_output=True, check=False)
         for name in ("hosts", "services", "nsswitch.conf"):
             shutil.copy(f"/etc/{name}", "/var/spool/postfix/etc/")
