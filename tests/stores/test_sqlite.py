@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from popbeforesmtp.addresses import ClientAddress, parse_address
-from popbeforesmtp.errors import NotPermittedError, UnavailableError
+from popbeforesmtp.errors import CannotCreateError, NotPermittedError, UnavailableError
 from popbeforesmtp.model import Authorization, Origin
 from popbeforesmtp.stores import Batch, Progress, Store, StoreError
 from popbeforesmtp.stores.sqlite import SqliteStore, open_store, read_store

@@ -1,0 +1,56 @@
+"""Everything that exists is documented: commands, options, settings and types, in the README and the manuals."""
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from popbeforesmtp import cli, lookups, mtas, sources, stores, wiring
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = (ROOT / "contrib" / "man" / "pop-before-smtp.8").read_text()
+SETTINGS = (ROOT / "contrib" / "man" / "pop-before-smtp.toml.5").read_text()
+OPENING = {sources: "open_source", stores: "open_store", mtas: "open_map", lookups: "open_lookup"}
+
+
+def commands() -> dict[str, list[str]]:
+    """Return each command and its options."""
+    (subparsers,) = (action for action in cli._parser()._actions if isinstance(action.choices, dict))
+    return {
+        name: [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+        for name, parser in (subparsers.choices or {}).items()
+    }
+
+
+@pytest.mark.parametrize("command", sorted(commands()))
+def test_a_command_and_its_options_are_in_the_manual(command: str) -> None:
+    """The README names the command, the manual all of it."""
+    assert f"`{command}" in README
+    assert f".Cm {command}" in COMMANDS or f"| Cm {command}" in COMMANDS or f" {command} Ar" in COMMANDS
+    for option in commands()[command]:
+        assert option.removeprefix("-") in COMMANDS, option
+
+
+@pytest.mark.parametrize("room", OPENING, ids=lambda room: room.__name__.rpartition(".")[2])
+def test_a_type_and_its_settings_are_in_the_manual(room: object) -> None:
+    """For each file of a room: its name, and the keyword arguments of its opening function."""
+    import types
+
+    assert isinstance(room, types.ModuleType)
+    for name in wiring.names(room):
+        assert f"Qq {name}" in SETTINGS
+        assert f'"{name}"' in README
+        opening = getattr(import_module(f"{room.__name__}.{name}"), OPENING[room])
+        for setting in set(inspect.signature(opening).parameters) - {"checkpoint", "clock"}:
+            assert f"Ic {setting}" in SETTINGS, f"{name}: {setting}"
+            assert f"{setting} =" in README, f"{name}: {setting}"
+
+
+def test_the_readme_links_to_what_there_is() -> None:
+    """No link is broken."""
+    import re
+
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
