@@ -133,6 +133,7 @@ class _Reader:
 
     def settings(self, data: Mapping[str, object]) -> Settings:
         tables = ("rules", "source", "store", "mta", "lookup")
+        self._refuse_control(data, "", 0)
         self._refuse_unknown(data, "", ("grace", "control", "log", "stop", *tables))
         rules = self._table(data, "rules")
         self._refuse_unknown(rules, "rules", ("trusted", "never"))
@@ -151,6 +152,17 @@ class _Reader:
             mtas=self._sections(data, "mta"),
             lookups=self._sections(data, "lookup"),
         )
+
+    def _refuse_control(self, table: Mapping[str, object], name: str, index: int) -> None:
+        """Refuse text with control bytes: no path, name or network holds any."""
+        for key, value in table.items():
+            if isinstance(value, dict):
+                self._refuse_control(value, key, 0)
+            for number, item in enumerate(value if isinstance(value, list) else [value]):
+                if isinstance(item, dict):
+                    self._refuse_control(item, key, number)
+                elif isinstance(item, str) and any(ord(letter) < 32 or ord(letter) == 127 for letter in item):
+                    raise self._where(name, index, key).complain(f"{item!r} holds a control character; leave it out")
 
     def _grace(self, value: object) -> timedelta:
         if value is None:

@@ -17,7 +17,7 @@ from popbeforesmtp import __version__, config, detect, maillog, wiring
 from popbeforesmtp.active import ActiveSet, restore
 from popbeforesmtp.addresses import parse_address
 from popbeforesmtp.clock import Clock
-from popbeforesmtp.config import Settings
+from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.control import ControlServer
 from popbeforesmtp.errors import ConfigError, PopBeforeSmtpError
 from popbeforesmtp.lookups import Lookup
@@ -61,6 +61,7 @@ class _Daemon:
         self._pipeline: Pipeline | None = None
         self._followed: dict[str, Followed] = {}
         self._publishers: dict[str, Publisher] = {}
+        self._map_sections: dict[str, Section] = {}
         self._lookups: dict[str, Lookup] = {}
 
     async def run(self) -> None:
@@ -115,6 +116,7 @@ class _Daemon:
         progress = store.progress()
         self._followed = {section.key: wiring.open_source(section, progress) for section in found.sources}
         recorder.start()
+        self._map_sections = {section.key: section for section in found.mtas}
         for section in found.mtas:
             self._publishers[section.key] = publisher = Publisher(wiring.open_map(section), active)
             await publisher.make_true()
@@ -168,8 +170,9 @@ class _Daemon:
             reload.clear()
             try:
                 await self._reload(pipeline)
-            except PopBeforeSmtpError as error:
-                maillog.failed(f"the configuration was not read again, and everything stays as it was: {error}")
+            except Exception as error:  # noqa: BLE001 - what cannot be swapped in is no reason to stop
+                why = error if isinstance(error, PopBeforeSmtpError) else repr(error)
+                maillog.failed(f"the configuration was not read again, and everything stays as it was: {why}")
             else:
                 maillog.reloaded()
 
@@ -191,12 +194,14 @@ class _Daemon:
             self._open_log(settings)
             undo.pop_all()
         old_publishers, self._publishers = self._publishers, publishers
+        self._map_sections = {section.key: section for section in found.mtas}
         self._settings, self._followed, self._lookups = settings, followed, lookups
         pipeline.publishers = list(publishers.values())
         pipeline.follow(list(followed.values()))
         pipeline.obey(self._rules(settings, found))
-        for key, publisher in old_publishers.items():
-            if key not in publishers:
+        names = {publisher.name for publisher in publishers.values()}
+        for publisher in old_publishers.values():
+            if publisher.name not in names:
                 await publisher.close(empty=True)  # nobody would take anybody out of it any more
 
     async def _new_publishers(
@@ -207,14 +212,26 @@ class _Daemon:
         for section in found.mtas:
             publisher = self._publishers.get(section.key)
             if publisher is None:
-                publisher = Publisher(wiring.open_map(section), pipeline.active)
-                undo.push_async_callback(publisher.close, empty=True)
-                pipeline.publishers = [*pipeline.publishers, publisher]
+                access_map = wiring.open_map(section)
+                same = next((key for key, old in self._publishers.items() if old.name == access_map.name), None)
+                if same is not None:  # the same file, to be written otherwise: one publisher at a time
+                    await self._publishers[same].close()
+                    undo.push_async_callback(self._revive, same, pipeline)
+                publisher = Publisher(access_map, pipeline.active)
+                undo.push_async_callback(publisher.close, empty=same is None)
                 undo.callback(setattr, pipeline, "publishers", list(self._publishers.values()))
+                pipeline.publishers = [*pipeline.publishers, publisher]
                 await publisher.make_true()
                 publisher.start()
             publishers[section.key] = publisher
         return publishers
+
+    async def _revive(self, key: str, pipeline: Pipeline) -> None:
+        """Take a map up again that was let go for a new one that did not come to be."""
+        self._publishers[key] = publisher = Publisher(wiring.open_map(self._map_sections[key]), pipeline.active)
+        pipeline.publishers = list(self._publishers.values())
+        await publisher.make_true()
+        publisher.start()
 
     async def _new_lookups(self, found: detect.Found, pipeline: Pipeline, undo: AsyncExitStack) -> dict[str, Lookup]:
         """Stop the lookups that are gone, for a new one may want their sockets, and start the new ones."""

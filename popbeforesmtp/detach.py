@@ -8,6 +8,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from popbeforesmtp.errors import CannotCreateError, PopBeforeSmtpError, UnavailableError
@@ -44,8 +45,10 @@ class PidFile:
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Remove the file."""
-        self._path.unlink(missing_ok=True)
+        """Empty the file, and remove it where this user still may."""
+        os.ftruncate(self._descriptor, 0)
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
 

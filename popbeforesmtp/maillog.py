@@ -8,8 +8,10 @@ import json
 import logging
 import logging.handlers
 import os
+import socket
 import sys
 from collections import OrderedDict
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,12 +37,14 @@ def open_log(target: str, *, debug: bool = False, as_json: bool = False) -> None
     handler, style = _handler(target)
     handler.setFormatter(_JsonFormatter() if as_json else style)
     for old in _log.handlers:
-        if not isinstance(old, logging.StreamHandler) or isinstance(old, logging.FileHandler):
+        with suppress(OSError):  # a full disk
             old.close()
     _log.handlers = [handler]
     _log.propagate = False
     _log.setLevel(logging.DEBUG if debug else logging.INFO)
     logging.raiseExceptions = False  # a full disk or a dead syslog is no reason to say more
+    logging.getLogger("watchdog").addHandler(logging.NullHandler())  # what it has to say is of no use to anybody
+    logging.getLogger("watchdog").propagate = False
 
 
 def _handler(target: str) -> tuple[logging.Handler, logging.Formatter]:
@@ -50,7 +54,7 @@ def _handler(target: str) -> tuple[logging.Handler, logging.Formatter]:
             return logging.StreamHandler(sys.stderr), _JournalFormatter() if _is_journal() else timed
         if target == "syslog":
             _DEV_LOG.stat()  # the handler would not say that it is missing
-            syslog = logging.handlers.SysLogHandler(str(_DEV_LOG), logging.handlers.SysLogHandler.LOG_MAIL)
+            syslog = _SyslogHandler(str(_DEV_LOG), logging.handlers.SysLogHandler.LOG_MAIL)
             syslog.ident = f"pop-before-smtp[{os.getpid()}]: "
             return syslog, logging.Formatter("%(message)s")
         return logging.FileHandler(target, encoding="utf-8", errors="backslashreplace"), timed
@@ -65,6 +69,16 @@ def _is_journal() -> bool:
         return False
     status = os.fstat(sys.stderr.fileno())
     return stream == f"{status.st_dev}:{status.st_ino}"
+
+
+class _SyslogHandler(logging.handlers.SysLogHandler):
+    """Sends to syslog, and never waits for it: a message that it does not take is lost, the mail goes on."""
+
+    socket: socket.socket
+
+    def _connect_unixsocket(self, address: str) -> None:  # called by its class, after each failure anew
+        super()._connect_unixsocket(address)  # type: ignore[misc]
+        self.socket.setblocking(False)
 
 
 class _JournalFormatter(logging.Formatter):
@@ -147,7 +161,7 @@ def refused(client: ClientAddress, user: str, reason: Reason, source: str, offse
     if len(_said) > _REFUSALS:
         _said.popitem(last=False)
     at = "unknown" if time is None else utc(time)
-    _say(logging.INFO, "refused", client=client, user=user, reason=reason, time=at, source=source, offset=offset)
+    _say(logging.INFO, "refused", client=client, user=user, reason=reason, stamp=at, source=source, offset=offset)
 
 
 def left_out(name: str, client: ClientAddress, why: str) -> None:

@@ -4,9 +4,12 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from popbeforesmtp.errors import NotPermittedError, UnavailableError
+
+_LINKS = 40  # that the system follows, path_resolution(7)
 
 USER = "pop-before-smtp"
 """The user that the packages make for the daemon."""
@@ -45,15 +48,12 @@ def require_safe_place(path: Path) -> None:
     Every folder on the way counts, links followed: each must belong to root, to us or to our own user, and not be
     writable for everybody, unless its sticky bit keeps others from renaming what is in it.
     """
-    for folder in {*path.parents, *path.parent.resolve().parents, path.parent.resolve()}:
-        try:
-            status = folder.lstat()
-        except OSError:
-            continue  # it is made later, by us, or the attempt will say what is wrong
+    for place in _way_to(path):
+        status = place.lstat()
         if status.st_uid not in _trusted():
-            why = f"{folder} belongs to user {status.st_uid}"
+            why = f"{place} belongs to user {status.st_uid}"
         elif stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-            why = f"{folder} may be written by everybody"
+            why = f"{place} may be written by everybody"
         else:
             continue
         raise NotPermittedError(
@@ -66,6 +66,27 @@ def require_safe_place(path: Path) -> None:
     if stat.S_ISLNK(status.st_mode) or status.st_uid not in _trusted():
         what = "is a symbolic link" if stat.S_ISLNK(status.st_mode) else f"belongs to user {status.st_uid}"
         raise NotPermittedError(f"{path}: {what}; remove it, or choose another place")
+
+
+def _way_to(path: Path) -> Iterator[Path]:
+    """Give every folder and symbolic link that the system goes through to the file's folder, as far as it exists."""
+    here = Path("/")
+    rest = list(path.absolute().parent.parts[1:])
+    links = 0
+    while True:
+        yield here
+        if not rest or links > _LINKS:
+            return
+        part = rest.pop(0)
+        here = here.parent if part == ".." else here / part
+        if not os.path.lexists(here):
+            return
+        while here.is_symlink() and links <= _LINKS:
+            links += 1
+            yield here
+            target = here.readlink()
+            rest = [*target.parts[1:], *rest] if target.is_absolute() else [*target.parts, *rest]
+            here = Path("/") if target.is_absolute() else here.parent
 
 
 def _trusted() -> frozenset[int]:

@@ -265,9 +265,9 @@ def test_a_refusal_says_who_why_and_where_from(stderr: Stderr) -> None:
     maillog.refused(CLIENT, "alice", Reason.STALE, "/var/log/mail.log", 4711, START)
     maillog.refused(OTHER, "a b", Reason.NO_TIME, "journal", 0, None)
     assert [without_time(line) for line in stderr.lines()] == [
-        'refused client=192.0.2.1 user=alice reason="older than the grace period" time=2026-11-22T12:00:00Z'
+        'refused client=192.0.2.1 user=alice reason="older than the grace period" stamp=2026-11-22T12:00:00Z'
         " source=/var/log/mail.log offset=4711",
-        'refused client=2001:db8::2 user="a b" reason="no usable time stamp" time=unknown source=journal offset=0',
+        'refused client=2001:db8::2 user="a b" reason="no usable time stamp" stamp=unknown source=journal offset=0',
     ]
 
 

@@ -36,6 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from popbeforesmtp import config, detach, wiring
 
+    # A detached daemon stands elsewhere.
+    arguments.config = arguments.config and arguments.config.absolute()
+    if arguments.log not in (None, "stderr", "syslog"):
+        arguments.log = str(Path(arguments.log).absolute())
     settings = config.load(arguments.config)
     wiring.check(settings)
     os.umask(detach.UMASK)
