@@ -9,11 +9,11 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from popbeforesmtp import __version__, config, detect, maillog, wiring
+from popbeforesmtp import __version__, config, detect, maillog, report, wiring
 from popbeforesmtp.active import ActiveSet, restore
 from popbeforesmtp.addresses import parse_address
 from popbeforesmtp.clock import Clock
@@ -21,13 +21,11 @@ from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.control import ControlServer
 from popbeforesmtp.errors import ConfigError, PopBeforeSmtpError
 from popbeforesmtp.lookups import Lookup
-from popbeforesmtp.model import Authorization
 from popbeforesmtp.notify import Manager
 from popbeforesmtp.pipeline import Followed, Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.rules import Rules
-from popbeforesmtp.text import utc
 
 _OWN_ADDRESSES_EVERY = 60.0  # seconds
 
@@ -86,7 +84,7 @@ class _Daemon:
                 pipeline.run(),
                 self._reload_when(reload, pipeline),
                 self._watch_own_addresses(pipeline),
-                self._manager.keep_alive(lambda: pipeline.turned_at, lambda: _summary(pipeline)),
+                self._manager.keep_alive(lambda: pipeline.turned_at, lambda: report.summary(pipeline)),
             )
             if not stop.is_set():
                 maillog.stopping("every source has ended")
@@ -270,65 +268,10 @@ class _Daemon:
             return []
         now = self._clock.now()
         entries = await self._pipeline.recorder.entries(now)
-        return [describe(entry) for entry in entries if self._pipeline.active.permits(entry.client, now)]
+        return [report.describe(entry) for entry in entries if self._pipeline.active.permits(entry.client, now)]
 
     async def _status(self, _: Mapping[str, Any]) -> object:
-        pipeline = self._pipeline
         common = {"version": __version__, "pid": os.getpid(), "started_at": self._started.wall.isoformat()}
-        if pipeline is None:
+        if self._pipeline is None:
             return {**common, "state": "starting", "warnings": ["the daemon is still starting"]}
-        return {
-            **common,
-            "state": "running",
-            "authorizations": len(pipeline.active),
-            "counts": dict(pipeline.counts),
-            "sources": [_describe_source(followed) for followed in pipeline.followed],
-            "maps": [{"name": publisher.name, "trouble": publisher.trouble} for publisher in pipeline.publishers],
-            "lookups": [asdict(lookup.report()) for lookup in self._lookups.values()],
-            "warnings": _warnings(pipeline),
-        }
-
-
-def describe(entry: Authorization) -> dict[str, object]:
-    """Say all about an authorization, for ``list --json``."""
-    return {
-        "address": entry.client,
-        "expires_at": entry.expires_at.isoformat(),
-        "user": entry.user,
-        "service": entry.service,
-        "login_at": entry.login_at.isoformat(),
-        "rule": entry.rule,
-        "format": entry.format,
-        "file": entry.origin.source,
-        "offset": entry.origin.offset,
-    }
-
-
-def _describe_source(followed: Followed) -> dict[str, object]:
-    return {
-        **asdict(followed.source.report()),
-        "lines": followed.lines,
-        "unknown_headers": followed.unknown_headers,
-        "last_line_at": None if followed.last_line_at is None else utc(followed.last_line_at),
-        "trouble": followed.trouble,
-    }
-
-
-def _warnings(pipeline: Pipeline) -> list[str]:
-    """Say what the administrator should look at."""
-    warnings = [] if pipeline.recorder.trouble is None else [pipeline.recorder.trouble]
-    for followed in pipeline.followed:
-        report = followed.source.report()
-        if followed.trouble is not None:
-            warnings.append(f"{report.name}: {followed.trouble}")
-        elif report.waiting:
-            warnings.append(f"{report.name}: {report.state}")
-    warnings += [f"{publisher.name}: {publisher.trouble}" for publisher in pipeline.publishers if publisher.trouble]
-    return warnings
-
-
-def _summary(pipeline: Pipeline) -> str:
-    """Say in a line how it goes, for ``systemctl status``."""
-    warnings = _warnings(pipeline)
-    trouble = f"; look at: {warnings[0]}" if warnings else ""
-    return f"{len(pipeline.active)} clients may relay{trouble}"
+        return {**common, **report.status(self._pipeline, self._lookups.values())}

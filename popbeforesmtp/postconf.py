@@ -10,7 +10,7 @@ from pathlib import Path
 from popbeforesmtp.addresses import Network, parse_network
 from popbeforesmtp.errors import UnavailableError
 
-_SECONDS = 10
+_SECONDS = 10.0
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 _BRACKETS = re.compile(r"\[([0-9A-Fa-f:.]+)\](?:/([0-9]+))?")
 
@@ -28,10 +28,34 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=_PATH)
 
 
-def environment() -> dict[str, str]:
-    """Return the environment that Postfix's programs are run with: nothing of ours but where main.cf is."""
+def run(*command: str, seconds: float) -> str:
+    """Run one of Postfix's programs, or the administrator's, and return what it prints.
+
+    It gets nothing of our environment but where main.cf is. Raises UnavailableError with what it said.
+    """
+    program = find(command[0])
+    if program is None:
+        raise UnavailableError(f"Postfix is not on this machine (no {command[0]})")
     kept = {"MAIL_CONFIG": os.environ["MAIL_CONFIG"]} if "MAIL_CONFIG" in os.environ else {}
-    return {"PATH": _PATH, "LC_ALL": "C", **kept}
+    shown = " ".join(command)
+    try:
+        done = subprocess.run(
+            [program, *command[1:]],
+            capture_output=True,
+            timeout=seconds,
+            check=True,
+            text=True,
+            errors="replace",
+            env={"PATH": _PATH, "LC_ALL": "C", **kept},
+        )
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"`{shown}` did not end in {seconds:g} s") from None
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or "").strip().replace("\n", "; ")
+        raise UnavailableError(f"`{shown}` failed: {said or f'status {error.returncode}'}") from None
+    except OSError as error:
+        raise UnavailableError(f"{program} cannot be run: {error.strerror}") from None
+    return done.stdout
 
 
 def value(parameter: str) -> str:
@@ -93,24 +117,4 @@ def _network(text: str) -> Network:
 
 def _postconf(*arguments: str) -> str:
     """Run postconf(1) and return what it prints, without the line end."""
-    program = find("postconf")
-    if program is None:
-        raise UnavailableError("Postfix is not on this machine (no postconf)")
-    try:
-        run = subprocess.run(
-            [program, *arguments],
-            capture_output=True,
-            timeout=_SECONDS,
-            check=True,
-            text=True,
-            errors="replace",
-            env=environment(),
-        )
-    except subprocess.TimeoutExpired:
-        raise UnavailableError(f"postconf {' '.join(arguments)} did not answer in {_SECONDS} s") from None
-    except subprocess.CalledProcessError as error:
-        said = (error.stderr or "").strip().replace("\n", "; ")
-        raise UnavailableError(f"postconf {' '.join(arguments)} failed: {said or error}") from None
-    except OSError as error:
-        raise UnavailableError(f"{program} cannot be run: {error.strerror}") from None
-    return run.stdout.strip("\n")
+    return run("postconf", *arguments, seconds=_SECONDS).strip("\n")

@@ -30,7 +30,7 @@ FLOORS = (
     ("pipeline",),
     ("config", "control"),
     ("detect", "wiring"),
-    ("notify", "detach"),
+    ("notify", "detach", "report"),
     ("daemon",),
     ("commands",),
     ("cli",),

@@ -12,14 +12,14 @@ def authorizations(settings: Settings) -> list[dict[str, Any]]:
     answer: list[dict[str, Any]] | None = ask(settings.control, "list")
     if answer is not None:
         return answer
-    from popbeforesmtp import daemon, wiring
+    from popbeforesmtp import report, wiring
     from popbeforesmtp.clock import SystemClock
 
     clock = SystemClock()
     store = wiring.open_store(settings.store, clock, make=False)
     try:
         print("pop-before-smtp: no daemon is running; this is what the store holds", file=sys.stderr)  # noqa: T201
-        return [daemon.describe(entry) for entry in store.load(clock.now())]
+        return [report.describe(entry) for entry in store.load(clock.now())]
     finally:
         store.close()
 

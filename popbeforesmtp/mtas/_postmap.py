@@ -5,14 +5,13 @@ replaced by a rename, every one of them starts anew at its next connection. A se
 """
 
 import struct
-import subprocess
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from popbeforesmtp import postconf
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.atomicfile import replacing
-from popbeforesmtp.errors import NotPermittedError
+from popbeforesmtp.errors import NotPermittedError, UnavailableError
 from popbeforesmtp.mtas import MapError, refuse_foreign
 
 SUFFIXES = {"cdb": ".cdb", "hash": ".db", "btree": ".db"}
@@ -74,7 +73,7 @@ class PostmapFile:
             self.path.stat()
             if self._kind == "cdb":  # postmap -s knows cdb only from Postfix 3.10 on
                 return dict(_cdb_entries(self.path.read_bytes()))
-            lines = _run("postmap", "-s", f"{self._kind}:{self._name}").splitlines()
+            lines = _postmap("-s", f"{self._kind}:{self._name}").splitlines()
             return {key: result for key, _, result in (line.partition("\t") for line in lines)}
         except PermissionError:
             raise _not_permitted(self.path) from None
@@ -91,7 +90,7 @@ class PostmapFile:
                 try:
                     with source.open("x", encoding="ascii") as text:
                         text.writelines(f"{client}\t{self._result}\n" for client in sorted(self._clients))
-                    _run("postmap", "-o", f"{self._kind}:{source}")
+                    _postmap("-o", f"{self._kind}:{source}")
                     built.chmod(0o644)  # its readers are smtpd and proxymap
                     built.rename(new)
                 finally:
@@ -125,25 +124,9 @@ def _cdb_entries(data: bytes) -> Iterator[tuple[str, str]]:
         place += key_length + length
 
 
-def _run(name: str, *arguments: str) -> str:
-    """Run one of Postfix's programs and return what it prints. Raises MapError."""
-    program = postconf.find(name)
-    if program is None:
-        raise MapError(f"{name} is not on this machine any more; is Postfix installed?")
-    command = [program, *arguments]
+def _postmap(*arguments: str) -> str:
+    """Run postmap(1) and return what it prints. Raises MapError."""
     try:
-        run = subprocess.run(
-            command,
-            capture_output=True,
-            timeout=_SECONDS,
-            check=True,
-            text=True,
-            errors="replace",
-            env=postconf.environment(),
-        )
-    except subprocess.TimeoutExpired:
-        raise MapError(f"`{' '.join(command)}` did not end in {_SECONDS:.0f} s") from None
-    except (subprocess.CalledProcessError, OSError) as error:
-        said = (getattr(error, "stderr", "") or "").strip().replace("\n", "; ")
-        raise MapError(f"`{' '.join(command)}` failed: {said or error}") from None
-    return run.stdout
+        return postconf.run("postmap", *arguments, seconds=_SECONDS)
+    except UnavailableError as error:
+        raise MapError(str(error)) from None

@@ -1,6 +1,5 @@
 """``type = "postfix"``: an access map for check_client_access, of any type that Postfix can be told through a file."""
 
-import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
@@ -134,21 +133,10 @@ class PostfixMap:
 
     def _reload_postfix(self) -> None:
         """Make Postfix begin anew: an smtpd that started while the map was missing never looks for it again."""
-        command = (postconf.find(self._reload[0]) or self._reload[0], *self._reload[1:])
         try:
-            subprocess.run(
-                command,
-                capture_output=True,
-                timeout=_RELOAD_SECONDS,
-                check=True,
-                text=True,
-                errors="replace",
-                env=postconf.environment(),
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            said = (getattr(error, "stderr", None) or "").strip().replace("\n", "; ") or str(error)
-            if "not running" in said:
-                return  # then there is nothing to begin anew
-            maillog.failed(
-                f"{self.name} was missing, and `{' '.join(self._reload)}` failed ({said}): reload it by hand"
-            )
+            postconf.run(*self._reload, seconds=_RELOAD_SECONDS)
+        except UnavailableError as error:
+            if "not running" not in str(error):  # then there is nothing to begin anew
+                maillog.failed(
+                    f"{self.name} was missing, and Postfix could not be made to see it: {error}; reload it by hand"
+                )
