@@ -13,6 +13,7 @@ from pathlib import Path
 
 from popbeforesmtp.addresses import NO_NETWORKS, NetworkSet, parse_network
 from popbeforesmtp.errors import ConfigError, NotPermittedError
+from popbeforesmtp.privileges import group_number
 
 PATHS = (Path("/etc/pop-before-smtp.toml"), Path("/etc/pop-before-smtp/pop-before-smtp.toml"))
 """Where a configuration is looked for; the first that is there counts."""
@@ -73,6 +74,7 @@ class Settings:
     trusted_required: bool = False  # somebody wrote trusted = "postconf"
     never: NetworkSet = NO_NETWORKS
     control: Path = CONTROL
+    control_group: str | None = None  # whose members may use the control socket too
     log: str = "stderr"  # "stderr", "syslog", or a file's absolute path
     stop: str = "keep"  # what a daemon that was stopped for good leaves behind: "keep" the maps, or "close" them
     sources: tuple[Section, ...] | None = None
@@ -90,6 +92,8 @@ def load(path: Path | None) -> Settings:
         path = next((candidate for candidate in PATHS if candidate.exists()), None)
         if path is None:
             return Settings()
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: is no regular file; name one")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -134,7 +138,7 @@ class _Reader:
     def settings(self, data: Mapping[str, object]) -> Settings:
         tables = ("rules", "source", "store", "mta", "lookup")
         self._refuse_control(data, "", 0)
-        self._refuse_unknown(data, "", ("grace", "control", "log", "stop", *tables))
+        self._refuse_unknown(data, "", ("grace", "control", "control_group", "log", "stop", *tables))
         rules = self._table(data, "rules")
         self._refuse_unknown(rules, "rules", ("trusted", "never"))
         trusted = rules.get("trusted", "postconf")
@@ -145,6 +149,7 @@ class _Reader:
             trusted_required="trusted" in rules and trusted == "postconf",
             never=self._networks(rules.get("never", []), "never", ""),
             control=self._control(data.get("control")),
+            control_group=self._group(data.get("control_group")),
             log=self._log(data.get("log", "stderr")),
             stop=self._choice(data.get("stop", "keep"), "stop", ("keep", "close")),
             sources=self._sections(data, "source"),
@@ -179,6 +184,13 @@ class _Reader:
         if not isinstance(value, str) or not value.startswith("/"):
             raise self._where("", 0, "control").complain(f'{value!r} is no absolute path; write one, as in "{CONTROL}"')
         return Path(value)
+
+    def _group(self, value: object) -> str | None:
+        if value is not None and (not isinstance(value, str) or group_number(value) is None):
+            raise self._where("", 0, "control_group").complain(
+                f"{value!r} is no group of this machine; make it, or name another"
+            )
+        return value
 
     def _log(self, value: object) -> str:
         if value in ("stderr", "syslog") or (isinstance(value, str) and value.startswith("/")):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from popbeforesmtp.errors import DataError, NotPermittedError, PopBeforeSmtpError, UnavailableError
-from popbeforesmtp.listening import Endpoint, listen, stop
+from popbeforesmtp.listening import Endpoint, Listener, listen
 
 _LONGEST = 65536  # bytes of a question
 _SECONDS = 5.0
@@ -20,22 +20,24 @@ Answer = Callable[[Mapping[str, Any]], Awaitable[object]]
 class ControlServer:
     """The daemon's side."""
 
-    def __init__(self, path: Path, answers: Mapping[str, Answer]) -> None:
+    def __init__(self, path: Path, answers: Mapping[str, Answer], group: str | None = None) -> None:
         self._endpoint = Endpoint(path=path)
         self._answers = answers
-        self._server: asyncio.Server | None = None
+        self._group = group
+        self._listener: Listener | None = None
 
     async def start(self) -> None:
         """Begin to answer. Raises UnavailableError where another daemon does."""
-        self._server = await listen(
+        self._listener = await listen(
             self._endpoint,
             lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=_LONGEST), self._serve),
+            group=self._group,
         )
 
     async def close(self) -> None:
         """Stop answering."""
-        if self._server is not None:
-            await stop(self._server, self._endpoint)
+        if self._listener is not None:
+            await self._listener.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -26,6 +26,7 @@ from popbeforesmtp.pipeline import Followed, Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.rules import Rules
+from popbeforesmtp.stores import Store
 
 _OWN_ADDRESSES_EVERY = 60.0  # seconds
 
@@ -72,11 +73,18 @@ class _Daemon:
         async with AsyncExitStack() as closing:
             answers = {"check": self._check, "list": self._list, "status": self._status}
             closing.callback(self._manager.close)
-            control = ControlServer(self._settings.control, answers)
-            await control.start()  # first: it tells two daemons apart
+            store = wiring.open_store(self._settings.store, self._clock, make=True)  # first: it tells two daemons apart
+            recorder = Recorder(store)
+            closing.push_async_callback(self._close_recorder, recorder)
+            control = ControlServer(self._settings.control, answers, self._settings.control_group)
+            await control.start()
             closing.push_async_callback(control.close)
+            closing.push_async_callback(self._close_publishers)
             closing.push_async_callback(self._close_parts)
-            pipeline = await self._start(closing)
+            await self._until(stop.wait(), self._start(store, recorder))
+            pipeline = self._pipeline
+            if pipeline is None:
+                return
             self._ready()
             self._manager.ready()
             await self._until(
@@ -99,14 +107,10 @@ class _Daemon:
         for task in done:
             task.result()
 
-    async def _start(self, closing: AsyncExitStack) -> Pipeline:
+    async def _start(self, store: Store, recorder: Recorder) -> None:
         """Put the parts together, in the order in which they may begin."""
-        found = detect.find(self._settings, maillog.found)
+        found = await asyncio.to_thread(detect.find, self._settings, maillog.found)
         now = self._clock.now()
-        store = wiring.open_store(self._settings.store, self._clock, make=True)
-        recorder = Recorder(store)
-        closing.push_async_callback(self._close_recorder, recorder)
-        closing.push_async_callback(self._close_publishers)
         store.set_stopped(None)
         store.purge(now)
         active = ActiveSet()
@@ -120,7 +124,7 @@ class _Daemon:
             await publisher.make_true()
             publisher.start()
             maillog.found(f"access map: {publisher.name}")
-        self._pipeline = pipeline = Pipeline(
+        pipeline = Pipeline(
             followed=list(self._followed.values()),
             read_event=wiring.engine().read,
             rules=self._rules(self._settings, found),
@@ -132,8 +136,8 @@ class _Daemon:
         for section in found.lookups:
             self._lookups[section.key] = lookup = wiring.open_lookup(section)
             await lookup.start(pipeline.permits)
+        self._pipeline = pipeline
         maillog.ready(len(active))
-        return pipeline
 
     def _rules(self, settings: Settings, found: detect.Found) -> Rules:
         return Rules(settings.grace, found.trusted, settings.never, detect.own_addresses())
@@ -176,9 +180,9 @@ class _Daemon:
 
     async def _reload(self, pipeline: Pipeline) -> None:
         """Build all that is new; only when all of it works, swap it in and let go of what is old."""
-        settings = config.load(self._path)
+        settings = await asyncio.to_thread(config.load, self._path)
         wiring.check(settings)
-        if (settings.store.key, settings.control) != (self._settings.store.key, self._settings.control):
+        if _fixed(settings) != _fixed(self._settings):
             raise ConfigError(f"{settings.path}: [store] and control cannot change while the daemon runs; restart it")
         found = await asyncio.to_thread(detect.find, settings, maillog.found)
         progress = await pipeline.recorder.progress()
@@ -190,6 +194,11 @@ class _Daemon:
             publishers = await self._new_publishers(found, pipeline, undo)
             lookups = await self._new_lookups(found, pipeline, undo)
             self._open_log(settings)
+            names = {publisher.name for publisher in publishers.values()}
+            for publisher in self._publishers.values():
+                if publisher.name not in names:  # nobody would take anybody out of it any more
+                    undo.callback(publisher.owe)
+                    await publisher.empty()
             undo.pop_all()
         old_publishers, self._publishers = self._publishers, publishers
         self._map_sections = {section.key: section for section in found.mtas}
@@ -197,10 +206,9 @@ class _Daemon:
         pipeline.publishers = list(publishers.values())
         pipeline.follow(list(followed.values()))
         pipeline.obey(self._rules(settings, found))
-        names = {publisher.name for publisher in publishers.values()}
         for publisher in old_publishers.values():
             if publisher.name not in names:
-                await publisher.close(empty=True)  # nobody would take anybody out of it any more
+                await publisher.close(empty=True)
 
     async def _new_publishers(
         self, found: detect.Found, pipeline: Pipeline, undo: AsyncExitStack
@@ -275,3 +283,8 @@ class _Daemon:
         if self._pipeline is None:
             return {**common, "state": "starting", "warnings": ["the daemon is still starting"]}
         return {**common, **report.status(self._pipeline, self._lookups.values())}
+
+
+def _fixed(settings: Settings) -> tuple[object, ...]:
+    """Return what cannot change while the daemon runs."""
+    return settings.store.key, settings.control, settings.control_group

@@ -32,8 +32,12 @@ class PidFile:
         require_safe_place(self._path)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._descriptor = os.open(self._path, flags, 0o644)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while True:
+                self._descriptor = os.open(self._path, flags, 0o644)
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.lexists(self._path) and os.path.samestat(os.fstat(self._descriptor), self._path.lstat()):
+                    break
+                os.close(self._descriptor)  # of one that was just ending, and has removed its file
         except BlockingIOError:
             other = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
             os.close(self._descriptor)

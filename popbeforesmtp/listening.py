@@ -44,9 +44,24 @@ def parse_endpoint(text: str) -> Endpoint:
     )
 
 
-async def listen(
-    endpoint: Endpoint, protocol: Callable[[], asyncio.Protocol], *, group: str | None = None
-) -> asyncio.Server:
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Something that listens."""
+
+    server: asyncio.Server
+    path: Path | None = None
+    inode: int = 0
+
+    async def close(self) -> None:
+        """Stop listening, and remove the socket file, if it still is ours."""
+        self.server.close()
+        with suppress(OSError):
+            if self.path is not None and self.path.stat().st_ino == self.inode:
+                self.path.unlink()
+        await asyncio.sleep(0)
+
+
+async def listen(endpoint: Endpoint, protocol: Callable[[], asyncio.Protocol], *, group: str | None = None) -> Listener:
     """Begin to listen.
 
     A unix socket gets mode 0660 and, through its folder, the group; the folder is made with mode 2750 where it is
@@ -56,7 +71,7 @@ async def listen(
     loop = asyncio.get_running_loop()
     try:
         if endpoint.path is None:
-            return await loop.create_server(protocol, endpoint.host, endpoint.port)
+            return Listener(await loop.create_server(protocol, endpoint.host, endpoint.port))
         _prepare(endpoint.path, group)
         server = await loop.create_unix_server(protocol, str(endpoint.path), backlog=512)
         endpoint.path.chmod(0o660)
@@ -64,7 +79,7 @@ async def listen(
         if gid is not None:
             with suppress(PermissionError):  # who may not give it away has it from a folder that does (mode 2750)
                 os.chown(endpoint.path, -1, gid)
-        return server
+        return Listener(server, endpoint.path, endpoint.path.stat().st_ino)
     except PermissionError as error:
         raise NotPermittedError(
             f"{endpoint}: {error.strerror}; run as a user that may, or set listen to another place"
@@ -73,14 +88,6 @@ async def listen(
         if error.errno == errno.EADDRINUSE:
             raise UnavailableError(f"{endpoint}: is in use; is another pop-before-smtp running?") from None
         raise CannotCreateError(f"{endpoint}: cannot listen: {error.strerror or error}") from None
-
-
-async def stop(server: asyncio.Server, endpoint: Endpoint) -> None:
-    """Stop listening and remove the socket file."""
-    server.close()
-    if endpoint.path is not None:
-        endpoint.path.unlink(missing_ok=True)
-    await asyncio.sleep(0)
 
 
 def _prepare(path: Path, group: str | None) -> None:

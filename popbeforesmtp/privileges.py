@@ -52,8 +52,8 @@ def require_safe_place(path: Path) -> None:
         status = place.lstat()
         if status.st_uid not in _trusted():
             why = f"{place} belongs to user {status.st_uid}"
-        elif stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-            why = f"{place} may be written by everybody"
+        elif stat.S_ISDIR(status.st_mode) and not status.st_mode & stat.S_ISVTX and _shared(status):
+            why = f"{place} may be written by others"
         else:
             continue
         raise NotPermittedError(
@@ -66,6 +66,12 @@ def require_safe_place(path: Path) -> None:
     if stat.S_ISLNK(status.st_mode) or status.st_uid not in _trusted():
         what = "is a symbolic link" if stat.S_ISLNK(status.st_mode) else f"belongs to user {status.st_uid}"
         raise NotPermittedError(f"{path}: {what}; remove it, or choose another place")
+
+
+def _shared(status: os.stat_result) -> bool:
+    """Say whether others may write there: everybody, or a group that is not root's or our own."""
+    by_group = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid(), group_number(USER))
+    return bool(status.st_mode & stat.S_IWOTH or by_group)
 
 
 def _way_to(path: Path) -> Iterator[Path]:

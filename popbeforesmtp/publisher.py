@@ -14,7 +14,7 @@ from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.mtas import AccessMap, MapError
 
 _RETRY_FIRST, _RETRY_LAST = 1.0, 30.0  # seconds
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 4.0
 
 
 class Publisher:
@@ -44,8 +44,7 @@ class Publisher:
         except MapError as error:
             maillog.trouble(str(error))
             self.trouble = str(error)
-            self._whole = True
-            self._wake.set()
+            self.owe()
 
     def start(self) -> None:
         """Begin to publish."""
@@ -68,8 +67,16 @@ class Publisher:
         if self.trouble is None and self._map.lost():
             maillog.trouble(f"{self.name} is gone or was replaced by somebody else")
             self.trouble = "gone or replaced"
-            self._whole = True
-            self._wake.set()
+            self.owe()
+
+    def owe(self) -> None:
+        """Bring the whole active set to the map again."""
+        self._whole = True
+        self._wake.set()
+
+    async def empty(self) -> None:
+        """Take everybody out of the map. Raises PopBeforeSmtpError where that cannot be done now."""
+        await self._in_thread(self._map.replace, [])
 
     async def close(self, *, empty: bool = False) -> None:
         """Publish what is waiting, once, and let go of the map; ``empty`` leaves nobody in it."""
@@ -78,10 +85,7 @@ class Publisher:
             await asyncio.wait([self._task])
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
-                if empty:
-                    await self._in_thread(self._map.replace, [])
-                else:
-                    await self._publish()
+                await (self.empty() if empty else self._publish())
                 await self._in_thread(self._map.close)
         except (PopBeforeSmtpError, TimeoutError) as error:
             why = str(error) or "could not be written in time"
@@ -127,8 +131,7 @@ class Publisher:
             elif pending:
                 await self._in_thread(self._map.change, come, go)
         except BaseException:
-            self._whole = True
-            self._wake.set()
+            self.owe()
             raise
         if whole or pending:
             maillog.published(self.name, len(come), len(go))

@@ -33,8 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Be the daemon."""
     import os
+    import signal
 
     from popbeforesmtp import config, detach, wiring
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
 
     # A detached daemon stands elsewhere.
     arguments.config = arguments.config and arguments.config.absolute()

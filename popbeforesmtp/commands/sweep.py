@@ -30,19 +30,26 @@ def run(arguments: argparse.Namespace) -> int:
     from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
     from popbeforesmtp.stores import StoreError
 
-    settings = config.load(arguments.config)
+    errors: list[PopBeforeSmtpError] = []
+    try:
+        settings = config.load(arguments.config)
+    except (
+        PopBeforeSmtpError
+    ) as error:  # a daemon that was started before somebody broke it has left its maps all the same
+        settings = config.Settings()
+        errors.append(error)
     try:
         if ask(settings.control, "status") is not None:
             return 0
     except UnavailableError:
         pass  # it hangs: nobody ends its windows but us
-    errors: list[PopBeforeSmtpError] = []
+    maps = wiring.existing_maps() if settings.mtas is None else settings.mtas
+    clients = []
     try:
-        clients = _left(settings)
-    except StoreError as error:
-        clients = []
+        clients = _left(settings) if maps else []
+    except PopBeforeSmtpError as error:
         errors.append(StoreError(f"{error}; every access map was emptied"))
-    for section in wiring.existing_maps() if settings.mtas is None else settings.mtas:
+    for section in maps:
         try:
             access_map = wiring.open_map(section)
             access_map.replace(clients)
@@ -66,8 +73,10 @@ def _left(settings: "Settings") -> "list[ClientAddress]":
     try:
         store.purge(now)
         stopped = store.stopped_at()
-        if settings.stop == "close" and stopped is not None and (now.wall - stopped).total_seconds() > _RESTART:
-            return []
+        if settings.stop == "close" and stopped is not None:
+            ago = (now.wall - stopped).total_seconds()
+            if not 0 <= ago <= _RESTART:  # a time that is yet to come was written by a clock that was wrong
+                return []
         return [entry.client for entry in store.load(now)]
     finally:
         store.close()

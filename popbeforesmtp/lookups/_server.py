@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
-from popbeforesmtp.listening import Endpoint, listen, stop
+from popbeforesmtp.listening import Endpoint, Listener, listen
 from popbeforesmtp.lookups import LookupReport, Permits
 
 _CONNECTIONS = 400  # at once; a new one takes the place of the one that has been silent longest
@@ -27,7 +27,7 @@ class QuestionServer:
         self._group = group
         self._cut = cut
         self._answer = answer
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._permits: Permits = lambda client: False
         self._connections: OrderedDict[_Connection, float] = OrderedDict()  # the longest silent first
         self._questions = 0
@@ -36,7 +36,7 @@ class QuestionServer:
     async def start(self, permits: Permits) -> None:
         """Begin to answer."""
         self._permits = permits
-        self._server = await listen(self._endpoint, lambda: _Connection(self), group=self._group)
+        self._listener = await listen(self._endpoint, lambda: _Connection(self), group=self._group)
 
     def report(self) -> LookupReport:
         """Say how it is doing."""
@@ -46,9 +46,9 @@ class QuestionServer:
         """Hang up on everybody."""
         for connection in list(self._connections):
             connection.abort()
-        if self._server is not None:
-            await stop(self._server, self._endpoint)
-            self._server = None
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
 
     def answers(self, buffer: bytearray) -> bytes:
         """Answer all whole questions in a buffer and take them out. Raises ValueError where it holds something else."""

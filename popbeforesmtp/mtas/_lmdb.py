@@ -22,7 +22,7 @@ from popbeforesmtp.errors import CannotCreateError, NotPermittedError
 from popbeforesmtp.mtas import MapError, refuse_foreign
 
 _MAP_SIZE = 16 << 20  # bytes; Postfix's own start (lmdb_map_size), and its readers follow when it grows
-_LOCK_SECONDS = 10.0
+_LOCK_SECONDS = 3.0
 _MODE = 0o644  # its readers are smtpd, proxymap and postmap
 
 
