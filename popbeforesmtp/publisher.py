@@ -5,15 +5,18 @@ on the whole active set is brought to it, again and again, until that works.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection
 
 from popbeforesmtp import maillog
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.mtas import AccessMap, MapError
+from popbeforesmtp.worker import Worker
 
 _RETRY_FIRST, _RETRY_LAST = 1.0, 30.0  # seconds
+_SHUT_AFTER = 45.0
+"""Seconds that somebody whose window has ended may stay in a map that cannot be written; then all are shut out."""
+
 _CLOSE_SECONDS = 4.0
 
 
@@ -25,8 +28,9 @@ class Publisher:
         self._active = active
         self._pending: dict[ClientAddress, bool] = {}  # the last word on each: may relay, or not
         self._whole = False
+        self._gone_since: float | None = None  # when the first left whom the map may still hold
         self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"map {access_map.name}")
+        self._worker = Worker(f"map {access_map.name}")
         self._task: asyncio.Task[None] | None = None
         self.name = access_map.name
         self.trouble: str | None = None
@@ -40,7 +44,7 @@ class Publisher:
         for client in self._active:
             self._holds(client)
         try:
-            await self._in_thread(self._map.replace, list(self._active))
+            await self._worker.do(self._map.replace, list(self._active))
         except MapError as error:
             maillog.trouble(str(error))
             self.trouble = str(error)
@@ -60,6 +64,7 @@ class Publisher:
         """A client may no longer relay."""
         if self._map.cannot_hold(client) is None:
             self._pending[client] = False
+            self._gone_since = self._gone_since or asyncio.get_running_loop().time()
             self._wake.set()
 
     def check(self) -> None:
@@ -76,7 +81,7 @@ class Publisher:
 
     async def empty(self) -> None:
         """Take everybody out of the map. Raises PopBeforeSmtpError where that cannot be done now."""
-        await self._in_thread(self._map.replace, [])
+        await self._worker.do(self._map.replace, [])
 
     async def close(self, *, empty: bool = False) -> None:
         """Publish what is waiting, once, and let go of the map; ``empty`` leaves nobody in it."""
@@ -86,11 +91,11 @@ class Publisher:
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await (self.empty() if empty else self._publish())
-                await self._in_thread(self._map.close)
+                await self._worker.do(self._map.close)
         except (PopBeforeSmtpError, TimeoutError) as error:
             why = str(error) or "could not be written in time"
             maillog.failed(f"{self.name}: {why}; `pop-before-smtp sweep` ends what expires")
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._worker.stop()
 
     def _holds(self, client: ClientAddress) -> bool:
         """Say whether the map can hold a client, and tell the administrator where it cannot."""
@@ -109,14 +114,28 @@ class Publisher:
                 if self.trouble != str(error):
                     maillog.trouble(str(error))
                 self.trouble = str(error)
+                await self._shut_in_the_end()
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _RETRY_LAST)
                 continue
             delay = _RETRY_FIRST
+            self._gone_since = None
             if self.trouble is not None:
                 maillog.recovered(self.name)
                 self.trouble = None
             await asyncio.sleep(self._map.interval)
+
+    async def _shut_in_the_end(self) -> None:
+        """Where a map cannot be written, let nobody in rather than somebody whose window has long ended."""
+        if self._gone_since is None or asyncio.get_running_loop().time() - self._gone_since < _SHUT_AFTER:
+            return
+        try:
+            await self._worker.do(self._map.shut)
+        except PopBeforeSmtpError as error:
+            maillog.failed(f"{self.name}: cannot even be emptied: {error}")
+        else:
+            maillog.failed(f"{self.name}: holds nobody until it can be written again")
+        self._gone_since = None
 
     async def _publish(self) -> None:
         """Bring what is pending to the map; where that fails, the whole active set is owed."""
@@ -127,14 +146,11 @@ class Publisher:
         go = pending.keys() - come
         try:
             if whole:
-                await self._in_thread(self._map.replace, list(self._active))
+                await self._worker.do(self._map.replace, list(self._active))
             elif pending:
-                await self._in_thread(self._map.change, come, go)
+                await self._worker.do(self._map.change, come, go)
         except BaseException:
             self.owe()
             raise
         if whole or pending:
             maillog.published(self.name, len(come), len(go))
-
-    async def _in_thread(self, function: Callable[..., None], *arguments: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

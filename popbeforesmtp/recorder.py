@@ -6,7 +6,6 @@ neither. A failure (a full disk) keeps them, and they are written with the next.
 
 import asyncio
 from collections.abc import Awaitable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from popbeforesmtp import maillog
@@ -14,6 +13,7 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.model import Authorization
 from popbeforesmtp.stores import Batch, Progress, Store, StoreError
+from popbeforesmtp.worker import Worker
 
 _GATHER = 0.1  # seconds that writes are gathered for
 _RETRY = 2.0  # seconds
@@ -27,7 +27,7 @@ class Recorder:
         self._store = store
         self._batch = Batch()
         self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._worker = Worker("store")
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None
 
@@ -53,14 +53,13 @@ class Recorder:
 
     async def entries(self, now: Moment) -> list[Authorization]:
         """Return all that the store holds and is about to hold. Raises StoreError."""
-        loop = asyncio.get_running_loop()
-        stored = await loop.run_in_executor(self._thread, self._store.load, now)
+        stored = await self._worker.do(self._store.load, now)
         by_client = {grant.client: grant for grant in stored if grant.client not in self._batch.ended}
         return list((by_client | self._batch.granted).values())
 
     async def progress(self) -> dict[str, Progress]:
         """Return how far each source was read, in the store or about to be there. Raises StoreError."""
-        stored = await asyncio.get_running_loop().run_in_executor(self._thread, self._store.progress)
+        stored = await self._worker.do(self._store.progress)
         return {**stored, **self._batch.progress}
 
     async def close(self, stopped: datetime | None = None) -> None:
@@ -69,12 +68,12 @@ class Recorder:
             self._task.cancel()
             await asyncio.wait([self._task])
         await self._in_time(self._write_last(stopped))
-        await self._in_time(asyncio.get_running_loop().run_in_executor(self._thread, self._store.close))
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        await self._in_time(self._worker.do(self._store.close))
+        self._worker.stop()
 
     async def _write_last(self, stopped: datetime | None) -> None:
         await self._write()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._store.set_stopped, stopped)
+        await self._worker.do(self._store.set_stopped, stopped)
 
     async def _in_time(self, work: Awaitable[None]) -> None:
         """Do something at the end, but not for ever."""
@@ -107,7 +106,7 @@ class Recorder:
         if not batch:
             return
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._store.write, batch)
+            await self._worker.do(self._store.write, batch)
         except BaseException:
             self._batch = _merged(batch, self._batch)
             self._wake.set()

@@ -423,6 +423,7 @@ def test_no_file_is_for_everybody_that_need_not_be(site: Site) -> None:
         "map": "0o660",
         "pid": "0o644",
         "clients.lmdb": "0o644",
+        ".clients.lmdb.nobody": "0o644",
     }
 
 

@@ -12,6 +12,7 @@ FLOORS = (
     # The ground floor, in its own order: what stands later may import what stands before it.
     (
         "errors",
+        "worker",
         "lines",
         "addresses",
         "clock",

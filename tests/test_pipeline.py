@@ -66,6 +66,7 @@ class SetMap:
     """An access map in memory."""
 
     name = "set"
+    interval = 0.0
 
     def __init__(self) -> None:
         self.clients: set[ClientAddress] = set()
@@ -77,6 +78,10 @@ class SetMap:
     def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
         """Add some and take some out."""
         self.clients = (self.clients | set(come)) - set(go)
+
+    def shut(self) -> None:
+        """Hold nobody."""
+        self.clients = set()
 
     def lost(self) -> bool:
         """Say no."""

@@ -13,6 +13,7 @@ from popbeforesmtp.commands import add_config
 if TYPE_CHECKING:
     from popbeforesmtp.addresses import ClientAddress
     from popbeforesmtp.config import Settings
+    from popbeforesmtp.mtas import AccessMap
 
 _RESTART = 30.0  # seconds that a restart may take; a daemon that was stopped longer ago was stopped for good
 
@@ -52,14 +53,26 @@ def run(arguments: argparse.Namespace) -> int:
     for section in maps:
         try:
             access_map = wiring.open_map(section)
-            access_map.replace(clients)
-            access_map.close()
+            _make_true(access_map, clients)
             say(f"{access_map.name}: {len(clients)} may still relay")
         except PopBeforeSmtpError as error:  # the other maps are swept all the same
             errors.append(error)
     if errors:
         raise errors[0]
     return 0
+
+
+def _make_true(access_map: "AccessMap", clients: "list[ClientAddress]") -> None:
+    """Make a map equal to what is left, or else let nobody in. Raises MapError."""
+    from popbeforesmtp.mtas import MapError
+
+    try:
+        access_map.replace(clients)
+    except MapError as error:
+        access_map.shut()
+        raise MapError(f"{error}; now it holds nobody") from None
+    finally:
+        access_map.close()
 
 
 def _left(settings: "Settings") -> "list[ClientAddress]":

@@ -26,6 +26,9 @@ class AccessMap(Protocol):
     def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
         """Add some and take some out. Raises MapError."""
 
+    def shut(self) -> None:
+        """Let nobody in, also where nothing can be written any more. Raises MapError."""
+
     def lost(self) -> bool:
         """Say whether the map was removed or replaced behind our back, so that it must be made anew."""
 
@@ -37,7 +40,7 @@ class AccessMap(Protocol):
 
 
 def refuse_foreign(path: Path, keys: Iterable[str]) -> None:
-    """Refuse to empty a map that somebody else keeps: ours holds addresses and nothing else. Raises DataError."""
+    """Refuse to take entries out of a map that somebody else keeps: ours holds addresses alone. Raises DataError."""
     for key in keys:
         if parse_address(key) is None:
             raise DataError(f"{path}: holds an entry that is not ours ({key!a}); give pop-before-smtp a map of its own")

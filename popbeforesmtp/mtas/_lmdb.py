@@ -40,12 +40,15 @@ class LmdbFile:
     def replace(self, clients: Collection[ClientAddress]) -> bool:
         """Make the file hold exactly these clients; say whether it was missing or broken before."""
         wanted = {_key(client) for client in clients}
-        missing = (self._environment is None or self.lost()) and self._open(wanted)
+        if self._environment is None or self.lost():
+            gone, built = self._open(wanted)
+            if built:
+                return gone
         with self._errors():
-            there = self._entries(self._opened())
+            there = self._entries(self._opened(), wanted)
         stale = {key for key, value in there.items() if key not in wanted or value != self._value}
         self._write(wanted - (there.keys() - stale), stale - wanted)
-        return missing
+        return False
 
     def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
         """Add some and take some out, in one transaction."""
@@ -65,20 +68,19 @@ class LmdbFile:
             self._environment.close()
             self._environment = None
 
-    def _open(self, wanted: Collection[bytes]) -> bool:
-        """Open the map, or build it where it is missing, broken, or older than this boot; say whether it was gone."""
+    def _open(self, wanted: Collection[bytes]) -> tuple[bool, bool]:
+        """Open the map, or build it where it is gone, broken, or older than this boot; say whether it was, and is."""
         self.close()
         self._identity = (0, 0)
         with self._errors():
-            gone = not self._is_there()
-            if gone or self._older_than_boot():
-                self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-                with replacing(self.path) as new:
-                    self._build(new, wanted)
+            gone = not self._is_there(wanted)
+            build = gone or self._older_than_boot()
+            if build:
+                self._build(self.path, wanted)
             self._use(_environment(self.path))
-        return gone
+        return gone, build
 
-    def _is_there(self) -> bool:
+    def _is_there(self, wanted: Collection[bytes]) -> bool:
         """Look into the file before anything is done to it; to Postfix one that is broken is no better than none.
 
         Raises DataError where it is somebody else's.
@@ -90,17 +92,18 @@ class LmdbFile:
         except lmdb.Error:
             return False
         try:
-            self._entries(environment)
+            self._entries(environment, wanted)
         except lmdb.Error:
             return False
         finally:
             environment.close()
         return True
 
-    def _entries(self, environment: lmdb.Environment) -> dict[bytes, bytes]:
+    def _entries(self, environment: lmdb.Environment, wanted: Collection[bytes]) -> dict[bytes, bytes]:
         with environment.begin() as transaction:
             there = dict(transaction.cursor())
-        refuse_foreign(self.path, (key.rstrip(b"\0").decode("utf-8", "replace") for key in there))
+        others = (key for key in there if key not in wanted)
+        refuse_foreign(self.path, (key.rstrip(b"\0").decode("utf-8", "replace") for key in others))
         return there
 
     def _older_than_boot(self) -> bool:
@@ -112,13 +115,20 @@ class LmdbFile:
         started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         return self.path.stat().st_mtime < started
 
+    def build(self, path: Path, clients: Collection[ClientAddress]) -> None:
+        """Make a file that holds these clients, whole or not at all."""
+        with self._errors():
+            self._build(path, [_key(client) for client in clients])
+
     def _build(self, path: Path, keys: Collection[bytes]) -> None:
-        environment = _environment(path, create=True)
-        try:
-            _put(environment, keys, self._value)
-        finally:
-            environment.close()
-        path.chmod(_MODE)
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with replacing(path) as new:
+            environment = _environment(new, create=True)
+            try:
+                _put(environment, keys, self._value)
+            finally:
+                environment.close()
+            new.chmod(_MODE)
 
     def _use(self, environment: lmdb.Environment) -> None:
         self._environment = environment

@@ -37,9 +37,9 @@ class PostmapFile:
         """Make the file hold exactly these clients, unless it does; say whether it was missing or broken before."""
         self._clients = set(clients)
         there = self._entries()
-        refuse_foreign(self.path, there or ())
+        refuse_foreign(self.path, (key for key in there or () if key not in self._clients))
         if there != dict.fromkeys(self._clients, self._result):
-            self._build()
+            self.build(self.path, self._clients)
         self._identity = self._status()
         return there is None
 
@@ -47,10 +47,11 @@ class PostmapFile:
         """Add some and take some out, by writing all anew."""
         if self.lost():
             raise MapError(f"{self.path}: was removed or replaced by somebody else")
-        clients = (self._clients | set(come)) - set(go)
-        if clients != self._clients:
-            self._clients = clients
-            self._build()
+        known = len(self._clients), self._clients.isdisjoint(go)
+        self._clients.difference_update(go)
+        self._clients.update(come)
+        if known != (len(self._clients), True):
+            self.build(self.path, self._clients)
             self._identity = self._status()
 
     def lost(self) -> bool:
@@ -80,26 +81,29 @@ class PostmapFile:
         except (OSError, MapError, struct.error):
             return None
 
-    def _build(self) -> None:
-        """Write the entries beside, let postmap index them, and rename the result over the old file."""
+    def build(self, path: Path, clients: Collection[ClientAddress]) -> None:
+        """Write the entries beside, let postmap index them, and rename the result over the path."""
+        suffix = SUFFIXES[self._kind]
         try:
-            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            with replacing(self.path) as new:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with replacing(path) as new:
                 source = Path(f"{new}.source")
-                built = Path(f"{source}{SUFFIXES[self._kind]}")
+                built = Path(f"{source}{suffix}")
                 try:
                     with source.open("x", encoding="ascii") as text:
-                        text.writelines(f"{client}\t{self._result}\n" for client in sorted(self._clients))
+                        text.writelines(f"{client}\t{self._result}\n" for client in clients)
                     _postmap("-o", f"{self._kind}:{source}")
                     built.chmod(0o644)  # its readers are smtpd and proxymap
                     built.rename(new)
+                except MapError as error:  # the name of the file beside is another each time, and nobody knows it
+                    raise MapError(str(error).replace(str(source), str(self._name))) from None
                 finally:
-                    source.unlink(missing_ok=True)
-                    built.unlink(missing_ok=True)
+                    for left in (source, built, Path(f"{built}.tmp")):
+                        left.unlink(missing_ok=True)
         except PermissionError as error:
-            raise _not_permitted(error.filename or self.path) from None
+            raise _not_permitted(error.filename or path) from None
         except OSError as error:
-            raise MapError(f"{self.path}: {error.strerror or error}") from None
+            raise MapError(f"{path}: {error.strerror or error}") from None
 
 
 def _not_permitted(path: Path | str) -> NotPermittedError:

@@ -1,17 +1,21 @@
 """``type = "postfix"``: an access map for check_client_access, of any type that Postfix can be told through a file."""
 
+import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 
 from popbeforesmtp import maillog, postconf
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.errors import ConfigError, UnavailableError
+from popbeforesmtp.mtas import MapError
 from popbeforesmtp.mtas._lmdb import LmdbFile
 from popbeforesmtp.mtas._postmap import SUFFIXES, PostmapFile
 from popbeforesmtp.privileges import require_safe_place
 
 DEFAULT_PATH = "/var/lib/pop-before-smtp/clients"
 
+_RELOAD = ("postfix", "reload")
 _RELOAD_SECONDS = 30.0
 
 
@@ -45,6 +49,7 @@ def open_map(*, map: str | None = None, result: str = "OK", reload: str | tuple[
 
 
 _OURS = frozenset(("lmdb", *SUFFIXES))
+_BTREE_MAGIC = (b"\x62\x31\x05\x00", b"\x00\x05\x31\x62")  # Berkeley DB's, of either byte order (magic(5))
 
 
 def default_map() -> str:
@@ -54,7 +59,7 @@ def default_map() -> str:
     """
     configured = postconf.configured()
     for kind in ("lmdb", *SUFFIXES):
-        if f"{kind}:{DEFAULT_PATH}" in configured:
+        if re.search(rf"(?<![\w.-]){kind}:{re.escape(DEFAULT_PATH)}(?![\w./-])", configured):
             return f"{kind}:{DEFAULT_PATH}"
     types = postconf.table_types()
     default = postconf.value("default_database_type")
@@ -66,8 +71,13 @@ def default_map() -> str:
 
 def existing() -> list[str]:
     """Return the maps that lie at the usual place, whatever Postfix says of itself now."""
-    files = {f"lmdb:{DEFAULT_PATH}": ".lmdb", **{f"{kind}:{DEFAULT_PATH}": SUFFIXES[kind] for kind in ("cdb", "hash")}}
-    return [name for name, suffix in files.items() if Path(f"{DEFAULT_PATH}{suffix}").exists()]
+    found = [f"{kind}:{DEFAULT_PATH}" for kind in ("lmdb", "cdb") if Path(f"{DEFAULT_PATH}.{kind}").exists()]
+    berkeley = Path(f"{DEFAULT_PATH}.db")
+    if berkeley.exists():
+        with berkeley.open("rb") as file:
+            kind = "btree" if file.read(16)[12:] in _BTREE_MAGIC else "hash"
+        found.append(f"{kind}:{DEFAULT_PATH}")
+    return found
 
 
 def _types() -> frozenset[str]:
@@ -86,7 +96,7 @@ def _reload_command(reload: str | tuple[str, ...]) -> tuple[str, ...]:
         raise ConfigError(
             f'reload = "{reload}": write "auto", "never", or a command as a list, ["program", "argument"]'
         )
-    return ("postfix", "reload") if reload == "auto" else ()
+    return _RELOAD if reload == "auto" else ()
 
 
 class PostfixMap:
@@ -96,17 +106,27 @@ class PostfixMap:
         self.name = name
         self.interval = file.interval
         self._file = file
+        self._nobody = file.path.with_name(f".{file.path.name}.nobody")
         self._reload = reload
 
     def replace(self, clients: Collection[ClientAddress]) -> None:
         """Make the map hold exactly these clients; where it was missing, Postfix is made to look for it again."""
         missing = self._file.replace([client for client in clients if self.cannot_hold(client) is None])
+        if not self._nobody.exists():
+            self._file.build(self._nobody, ())
         if missing and self._reload:
             self._reload_postfix()
 
     def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
         """Add some and take some out."""
         self._file.change([client for client in come if self.cannot_hold(client) is None], go)
+
+    def shut(self) -> None:
+        """Let nobody in: a map without entries, kept ready since the start, is renamed over this one."""
+        try:
+            self._nobody.rename(self._file.path)
+        except OSError as error:
+            raise MapError(f"{self._nobody}: {error.strerror}") from None
 
     def lost(self) -> bool:
         """Say whether the map's file was removed or replaced."""
@@ -134,9 +154,20 @@ class PostfixMap:
     def _reload_postfix(self) -> None:
         """Make Postfix begin anew: an smtpd that started while the map was missing never looks for it again."""
         try:
+            if self._reload == _RELOAD:
+                if os.geteuid() != 0:
+                    raise UnavailableError("only root can")
+                if not _is_running():
+                    return
             postconf.run(*self._reload, seconds=_RELOAD_SECONDS)
         except UnavailableError as error:
-            if "not running" not in str(error):  # then there is nothing to begin anew
-                maillog.failed(
-                    f"{self.name} was missing, and Postfix could not be made to see it: {error}; reload it by hand"
-                )
+            maillog.failed(f"{self.name} was missing; Postfix must be reloaded by hand to see it now: {error}")
+
+
+def _is_running() -> bool:
+    """Say whether Postfix runs at all; before it does, there is nothing to begin anew."""
+    try:
+        postconf.run("postfix", "status", seconds=_RELOAD_SECONDS)
+    except UnavailableError:
+        return False
+    return True

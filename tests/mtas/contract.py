@@ -153,10 +153,23 @@ class AccessMapContract:
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
 
     def test_nothing_else_is_left_in_its_folder(self, made: AccessMap, tmp_path: Path, file: Path) -> None:
-        """No half-made file, no lock, no copy."""
+        """No half-made file, no lock, no copy; only a map that holds nobody, kept ready."""
         made.replace([A])
         made.change([B], [A])
-        assert list(tmp_path.iterdir()) == [file]
+        assert sorted(tmp_path.iterdir()) == sorted([file, file.with_name(f".{file.name}.nobody")])
+
+    def test_shutting_it_lets_nobody_in_even_where_nothing_can_be_written(
+        self, made: AccessMap, read_map: ReadMap, tmp_path: Path
+    ) -> None:
+        """It needs no room on the disk; what is published next makes the map true again."""
+        made.replace([A, B])
+        made.shut()
+        assert read_map(tmp_path) == {}
+        assert made.lost()
+        made.replace([B])
+        assert set(read_map(tmp_path)) == {B}
+        made.shut()
+        assert read_map(tmp_path) == {}
 
     def test_a_map_in_its_place_is_not_lost(self, made: AccessMap) -> None:
         """Our own changes lose nothing."""
