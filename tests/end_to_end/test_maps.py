@@ -359,7 +359,6 @@ def test_what_a_failing_postmap_missed_is_made_up_for(lab: Lab, start: Start, tm
     assert lab.clients.rcpt(late, port).accepted
 
 
-@pytest.mark.xfail(strict=True, reason="the name of the file beside is in the message, and another each time")
 def test_a_failing_postmap_is_said_once(lab: Lab, start: Start, tmp_path: Path) -> None:
     """However often it is tried again."""
     daemon = start(more=settings("cdb"))
@@ -388,7 +387,6 @@ def test_a_hanging_postmap_holds_up_nothing_but_its_map(lab: Lab, start: Start, 
     wait_for("the map holds all", lambda: held(name, [CLIENT, *late]) == {CLIENT, *late})
 
 
-@pytest.mark.xfail(strict=True, reason="Python joins the map's thread when it ends")
 def test_a_hanging_postmap_does_not_keep_the_daemon_from_ending(lab: Lab, start: Start, tmp_path: Path) -> None:
     """SIGTERM ends it within seconds, and it says that the map could not be written."""
     pids = tmp_path / "pids"
