@@ -5,7 +5,7 @@ A question checks both clocks, so an answer is right to the second even before t
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -116,9 +116,3 @@ class ActiveSet:
             return None
         left = min((self._by_wall[0][0] - now.wall).total_seconds(), self._by_boottime[0][0] - now.boottime)
         return max(left, 0.0)
-
-
-def restore(active: ActiveSet, authorizations: Iterable[Authorization], now: Moment) -> None:
-    """Take up what a store kept, each with the time that was left to it."""
-    for authorization in authorizations:
-        active.grant(authorization, now)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from popbeforesmtp import __version__, config, detect, maillog, report, wiring
-from popbeforesmtp.active import ActiveSet, restore
+from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.addresses import parse_address
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
@@ -25,7 +25,7 @@ from popbeforesmtp.notify import Manager
 from popbeforesmtp.pipeline import Followed, Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
-from popbeforesmtp.rules import Rules
+from popbeforesmtp.rules import Rules, bar
 from popbeforesmtp.stores import Store
 
 _OWN_ADDRESSES_EVERY = 60.0  # seconds
@@ -83,7 +83,7 @@ class _Daemon:
             closing.push_async_callback(self._close_parts)
             await self._until(stop.wait(), self._start(store, recorder))
             pipeline = self._pipeline
-            if pipeline is None:
+            if pipeline is None or stop.is_set():
                 return
             self._ready()
             self._manager.ready()
@@ -113,8 +113,14 @@ class _Daemon:
         now = self._clock.now()
         store.set_stopped(None)
         store.purge(now)
-        active = ActiveSet()
-        restore(active, store.load(now), now)
+        active, rules = ActiveSet(), self._rules(self._settings, found)
+        for kept in store.load(now):
+            reason = bar(kept.client, rules)
+            if reason is None:
+                active.grant(kept, now)
+            else:  # the configuration was changed while we were away
+                maillog.revoked(kept.client, reason)
+                recorder.ended(kept.client)
         progress = store.progress()
         self._followed = {section.key: wiring.open_source(section, progress) for section in found.sources}
         recorder.start()
@@ -127,7 +133,7 @@ class _Daemon:
         pipeline = Pipeline(
             followed=list(self._followed.values()),
             read_event=wiring.engine().read,
-            rules=self._rules(self._settings, found),
+            rules=rules,
             active=active,
             recorder=recorder,
             publishers=list(self._publishers.values()),

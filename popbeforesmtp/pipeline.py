@@ -16,7 +16,7 @@ from popbeforesmtp.active import ActiveSet, Change
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.header import HeaderReader
-from popbeforesmtp.model import Block, LogMessage, Origin, Reason, SessionEvent, Verdict
+from popbeforesmtp.model import Block, LogMessage, Origin, SessionEvent, Verdict
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.sessions import Sessions
@@ -103,8 +103,8 @@ class Pipeline:
         """Decide by other rules from now on. A window keeps its end, unless its client is never authorized any more."""
         self.rules = new_rules
         for client in list(self.active):
-            reason = rules.refuse_client(client, new_rules)
-            if reason is not None and reason is not Reason.TRUSTED:
+            reason = rules.bar(client, new_rules)
+            if reason is not None:
                 self.active.revoke(client)
                 maillog.revoked(client, reason)
                 self._end(client)

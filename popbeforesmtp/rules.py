@@ -32,7 +32,7 @@ def decide(event: SessionEvent, origin: Origin, now: Moment, rules: Rules) -> De
     client = event.client
     if event.kind is not EventKind.LOGIN or client is None or not event.user:
         return _IGNORE
-    reason = refuse_client(client, rules) or _refuse_login(event, now, rules)
+    reason = _refuse_client(client, rules) or _refuse_login(event, now, rules)
     if reason is not None or event.time is None:
         return Decision(Verdict.REFUSE, reason or Reason.NO_TIME)
     login_at = min(event.time, now.wall)
@@ -52,15 +52,16 @@ def decide(event: SessionEvent, origin: Origin, now: Moment, rules: Rules) -> De
     )
 
 
-def refuse_client(client: ClientAddress, rules: Rules) -> Reason | None:
-    """Say why an address may never be authorized."""
+def bar(client: ClientAddress, rules: Rules) -> Reason | None:
+    """Say why an address may never be authorized, also if it was before the rules were changed."""
     if client in NEVER or client in rules.never:
         return Reason.NEVER
-    if client in rules.own:
-        return Reason.OWN
-    if client in rules.trusted:
-        return Reason.TRUSTED
-    return None
+    return Reason.OWN if client in rules.own else None
+
+
+def _refuse_client(client: ClientAddress, rules: Rules) -> Reason | None:
+    """Say why an address gets no authorization."""
+    return bar(client, rules) or (Reason.TRUSTED if client in rules.trusted else None)
 
 
 def _refuse_login(event: SessionEvent, now: Moment, rules: Rules) -> Reason | None:

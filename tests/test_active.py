@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from popbeforesmtp.active import ActiveSet, Change, restore
+from popbeforesmtp.active import ActiveSet, Change
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.model import Authorization, Origin
@@ -222,15 +222,9 @@ def test_a_wall_clock_set_back_and_forward_again_ends_what_was_granted_between(
 def test_a_restored_window_ends_on_whichever_clock_comes_first(active: ActiveSet, clock: FakeClock) -> None:
     """What a store kept from before a clock was set has two ends apart, and is taken out at the nearer one."""
     now = clock.now()
-    restore(
-        active,
-        [
-            window(ONE, now.wall + timedelta(seconds=10), now.boottime + 1000),
-            window(TWO, now.wall + timedelta(seconds=1000), now.boottime + 20),
-            window(THREE, now.wall - timedelta(seconds=1), now.boottime + 1000),
-        ],
-        now,
-    )
+    active.grant(window(ONE, now.wall + timedelta(seconds=10), now.boottime + 1000), now)
+    active.grant(window(TWO, now.wall + timedelta(seconds=1000), now.boottime + 20), now)
+    active.grant(window(THREE, now.wall - timedelta(seconds=1), now.boottime + 1000), now)
     assert sorted(active) == [ONE, TWO]
     assert active.next_end(now) == pytest.approx(10)
     assert active.expire(clock.advance(10, microseconds=-1)) == []
@@ -381,7 +375,7 @@ def test_the_set_says_what_a_naive_one_says(events: list[object]) -> None:
             case Restored(client, wall, boottime):
                 now = clock.now()
                 kept = window(client, now.wall + timedelta(seconds=wall), now.boottime + boottime)
-                restore(active, [kept], now)
+                active.grant(kept, now)
                 model.grant(kept, now)
             case Revoked(client):
                 active.revoke(client)

@@ -70,3 +70,20 @@ def test_sweep_empties_the_map_when_the_store_cannot_be_read(lab: Lab, start: St
     assert swept.returncode == 74
     assert "every access map was emptied" in swept.stderr
     assert lab.clients.rcpt(CLIENT, LMDB_PORT).code == 554
+
+
+def test_a_network_that_is_never_authorized_any_more_loses_its_windows_at_the_next_start(
+    lab: Lab, start: Start
+) -> None:
+    """Not only new logins are refused: who was let in is put out, of the map and of the store."""
+    daemon = start()
+    assert lab.clients.pop3_login(CLIENT)
+    wait_for("the map lets it in", lambda: lab.clients.rcpt(CLIENT, LMDB_PORT).accepted)
+    daemon.stop()
+    again = start(more='[rules]\nnever = ["192.0.2.0/24"]\n')
+    assert f'revoked client={CLIENT} reason="never-authorized network"' in again.said()
+    assert lab.clients.rcpt(CLIENT).code == 554
+    assert lab.clients.rcpt(CLIENT, LMDB_PORT).code == 554
+    again.stop()
+    assert again.command("sweep").returncode == 0
+    assert lab.clients.rcpt(CLIENT, LMDB_PORT).code == 554
