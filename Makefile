@@ -31,6 +31,7 @@ lint: .venv/dev
 bench: .venv/dev
 	tests/end_to_end/install-servers
 	tests/end_to_end/enter $(CURDIR)/$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/maps.py
 
 # Debian keeps venv in a package of its own.
 .venv/bin/python:

@@ -13,7 +13,7 @@ from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.mtas import AccessMap, MapError
 from popbeforesmtp.worker import Worker
 
-_RETRY_FIRST, _RETRY_LAST = 1.0, 30.0  # seconds
+_RETRY_FIRST, _RETRY_LAST = 1.0, 10.0  # seconds
 _SHUT_AFTER = 45.0
 """Seconds that somebody whose window has ended may stay in a map that cannot be written; then all are shut out."""
 
@@ -48,6 +48,7 @@ class Publisher:
         except MapError as error:
             maillog.trouble(str(error))
             self.trouble = str(error)
+            self._gone_since = asyncio.get_running_loop().time()  # it may hold anybody
             self.owe()
 
     def start(self) -> None:
@@ -119,7 +120,6 @@ class Publisher:
                 delay = min(2 * delay, _RETRY_LAST)
                 continue
             delay = _RETRY_FIRST
-            self._gone_since = None
             if self.trouble is not None:
                 maillog.recovered(self.name)
                 self.trouble = None
@@ -142,6 +142,7 @@ class Publisher:
         self._wake.clear()
         pending, self._pending = self._pending, {}
         whole, self._whole = self._whole, False
+        gone_since, self._gone_since = self._gone_since, None
         come = {client for client, may in pending.items() if may}
         go = pending.keys() - come
         try:
@@ -150,6 +151,7 @@ class Publisher:
             elif pending:
                 await self._worker.do(self._map.change, come, go)
         except BaseException:
+            self._gone_since = gone_since or self._gone_since
             self.owe()
             raise
         if whole or pending:

@@ -42,6 +42,10 @@ class SetMap:
         assert self.holds is not None
         self.holds = (self.holds | set(come)) - set(go)
 
+    def shut(self) -> None:
+        """Hold nobody, whatever else fails."""
+        self.holds = set()
+
     def lost(self) -> bool:
         """Say whether it is gone."""
         return self.holds is None
@@ -434,3 +438,26 @@ def test_closing_where_the_map_takes_too_long_says_so_and_ends(
 
     play(scene)
     assert "in time" in said[-1]
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["somebody's window ended", "nobody's did"])
+def test_a_map_that_cannot_be_written_shuts_out_all_before_it_keeps_somebody_in(
+    monkeypatch: pytest.MonkeyPatch, said: list[str], ended: bool
+) -> None:
+    """Long enough after his end; a failure that keeps nobody in only keeps the map as it is."""
+    monkeypatch.setattr("popbeforesmtp.publisher._SHUT_AFTER", 0.01)
+
+    async def scene() -> None:
+        stage = Stage(A, B)
+        await stage.begin()
+        stage.map.failure = MapError("disk full")
+        stage.go(A) if ended else stage.come(C)
+        await until(lambda: stage.publisher.trouble is not None)
+        await asyncio.sleep(0.05)
+        assert stage.map.holds == (set() if ended else {A, B})
+        stage.map.failure = None
+        await until(lambda: stage.map.holds == stage.active)
+        await stage.publisher.close()
+
+    play(scene)
+    assert any("holds nobody until it can be written again" in line for line in said) == ended

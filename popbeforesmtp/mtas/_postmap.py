@@ -17,7 +17,7 @@ from popbeforesmtp.mtas import MapError, refuse_foreign
 SUFFIXES = {"cdb": ".cdb", "hash": ".db", "btree": ".db"}
 """What Postfix puts behind a map's name on the disk."""
 
-_SECONDS = 60.0  # a million entries take three
+_SECONDS = 30.0  # a million entries take three
 
 
 class PostmapFile:
