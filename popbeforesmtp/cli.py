@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # a fault of the program: its users get a sentence too
         if "--debug" in (sys.argv[1:] if arguments is None else arguments):
             raise
-        print(f"pop-before-smtp: internal error: {error!r}; --debug shows where", file=sys.stderr)  # noqa: T201
+        print(f"pop-before-smtp: internal error: {error!r}; please report it", file=sys.stderr)  # noqa: T201
         return os.EX_SOFTWARE
     return status
 

@@ -88,20 +88,21 @@ def load(path: Path | None) -> Settings:
 
     Raises ConfigError with file, line, setting and a way out.
     """
-    if path is None:
-        path = next((candidate for candidate in PATHS if candidate.exists()), None)
+    try:
+        if path is None:
+            path = next((candidate for candidate in PATHS if candidate.exists()), None)
         if path is None:
             return Settings()
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"{path}: is no regular file; name one")
-    try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: is no regular file; name one")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: there is no such file; write one, or leave out --config to use what is found"
         ) from None
-    except PermissionError:
-        raise NotPermittedError(f"{path}: may not be read by this user") from None
+    except PermissionError as error:
+        why = "may not be read by this user; be root, or the daemon's user"
+        raise NotPermittedError(f"{error.filename}: {why}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}"
@@ -227,6 +228,8 @@ class _Reader:
             raise self._where("", 0, name).complain(
                 f"there can be several; write its header with two brackets, [[{name}]]"
             )
+        if name == "source" and not tables:
+            raise self._where("", 0, name).complain("without any there is nothing to read; leave it out")
         return tuple(self._section(name, table, index) for index, table in enumerate(tables))
 
     def _section(self, name: str, table: Mapping[str, object], index: int) -> Section:

@@ -45,7 +45,7 @@ class ControlServer:
                 reply = await self._reply(await reader.readline())
                 writer.write(json.dumps(reply).encode() + b"\n")
                 await writer.drain()
-        except (TimeoutError, OSError, ValueError):
+        except (TimeoutError, OSError, ValueError, TypeError, RecursionError):
             pass  # whoever it is does not speak our language, or has left
         finally:
             writer.close()

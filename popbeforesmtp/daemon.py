@@ -7,7 +7,7 @@ mail server that asks finds the truth of before the restart, never an empty map.
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +130,7 @@ class _Daemon:
             await publisher.make_true()
             publisher.start()
             maillog.found(f"access map: {publisher.name}")
+        self._empty_forgotten(store, found.mtas)
         pipeline = Pipeline(
             followed=list(self._followed.values()),
             read_event=wiring.engine().read,
@@ -144,6 +145,20 @@ class _Daemon:
             await lookup.start(pipeline.permits)
         self._pipeline = pipeline
         maillog.ready(len(active))
+
+    def _empty_forgotten(self, store: Store, sections: Sequence[Section]) -> None:
+        """Take everybody out of the maps that were named before and are no longer, for nobody looks after them now."""
+        failed = []
+        for section in wiring.forgotten_maps(store.maps(), sections):
+            try:
+                left = wiring.open_map(section)
+                left.replace([])
+                left.close()
+                maillog.notice(f"{left.name} is configured no longer; it was emptied")
+            except PopBeforeSmtpError as error:
+                failed.append(f"{section.type} {section.values['map']}")
+                maillog.failed(f"{section.values['map']} is configured no longer, and could not be emptied: {error}")
+        store.set_maps([*failed, *map(wiring.map_key, sections)])
 
     def _rules(self, settings: Settings, found: detect.Found) -> Rules:
         return Rules(settings.grace, found.trusted, settings.never, detect.own_addresses())
@@ -206,6 +221,7 @@ class _Daemon:
                     undo.callback(publisher.owe)
                     await publisher.empty()
             undo.pop_all()
+        await pipeline.recorder.keep_maps([wiring.map_key(section) for section in found.mtas])
         old_publishers, self._publishers = self._publishers, publishers
         self._map_sections = {section.key: section for section in found.mtas}
         self._settings, self._followed, self._lookups = settings, followed, lookups
@@ -266,7 +282,10 @@ class _Daemon:
         """Notice when the host gets another address: from then on it is no client's."""
         while True:
             await asyncio.sleep(_OWN_ADDRESSES_EVERY)
-            own = await asyncio.to_thread(detect.own_addresses)
+            try:
+                own = await asyncio.to_thread(detect.own_addresses)
+            except OSError:
+                continue  # what was known before holds on
             if own != pipeline.rules.own:
                 pipeline.obey(replace(pipeline.rules, own=own))
 

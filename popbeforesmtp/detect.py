@@ -99,6 +99,7 @@ def _postfix(settings: Settings, say: Say) -> bool:
 
 
 def _sources(settings: Settings, say: Say) -> tuple[Section, ...]:
+    say("whoever can write to the log, or to syslog, can open the relay: any local user can (logger -t dovecot)")
     if settings.sources is not None:
         return settings.sources
     path = mail_log()

@@ -1,5 +1,19 @@
 """Whole lines out of bytes: LF ends a line, nothing else does, and no line is longer than we can bear."""
 
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+UNPACK: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
+"""How rotated logs are compressed, by their suffix."""
+
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What is raised by a file that cannot be read, or not be unpacked."""
+
 LONGEST_LINE = 65536
 """Bytes of the longest line that is handed over, its LF not counted; a longer one is passed by up to its LF."""
 

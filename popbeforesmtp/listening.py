@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from popbeforesmtp.errors import CannotCreateError, ConfigError, NotPermittedError, UnavailableError
-from popbeforesmtp.privileges import group_number
+from popbeforesmtp.privileges import group_number, require_safe_place
 
 _LONGEST_PATH = 107  # bytes, unix(7)
 
@@ -92,6 +92,7 @@ async def listen(endpoint: Endpoint, protocol: Callable[[], asyncio.Protocol], *
 
 def _prepare(path: Path, group: str | None) -> None:
     """Make the socket's folder, and take away a socket that a dead process left."""
+    require_safe_place(path)
     if not path.parent.is_dir():
         path.parent.mkdir(mode=0o750, parents=True)
         gid = group_number(group)

@@ -161,7 +161,8 @@ def refused(client: ClientAddress, user: str, reason: Reason, source: str, offse
     if len(_said) > _REFUSALS:
         _said.popitem(last=False)
     at = "unknown" if time is None else utc(time)
-    _say(logging.INFO, "refused", client=client, user=user, reason=reason, stamp=at, source=source, offset=offset)
+    level = logging.DEBUG if reason is Reason.STALE else logging.INFO  # an old log is full of them
+    _say(level, "refused", client=client, user=user, reason=reason, stamp=at, source=source, offset=offset)
 
 
 def left_out(name: str, client: ClientAddress, why: str) -> None:

@@ -116,11 +116,6 @@ class Pipeline:
             maillog.expired(client)
             self._end(client)
 
-    def close(self) -> None:
-        """Stop reading."""
-        for followed in self.followed:
-            followed.source.close()
-
     def _end(self, client: ClientAddress) -> None:
         """Tell the store and the maps that a client may no longer relay."""
         self.recorder.ended(client)
@@ -152,8 +147,8 @@ class Pipeline:
         """Read some of what a source has; say whether there may be more."""
         try:
             more = self._read_blocks(followed)
-        except OSError as error:
-            why = error.strerror or str(error)
+        except (OSError, EOFError) as error:
+            why = getattr(error, "strerror", None) or str(error)
             if followed.trouble != why:
                 maillog.trouble(f"{followed.source.name}: {why}")
             followed.trouble = why

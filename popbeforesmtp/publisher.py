@@ -28,6 +28,7 @@ class Publisher:
         self._active = active
         self._pending: dict[ClientAddress, bool] = {}  # the last word on each: may relay, or not
         self._whole = False
+        self._look = False
         self._gone_since: float | None = None  # when the first left whom the map may still hold
         self._wake = asyncio.Event()
         self._worker = Worker(f"map {access_map.name}")
@@ -69,11 +70,9 @@ class Publisher:
             self._wake.set()
 
     def check(self) -> None:
-        """Look whether the map is still there; called now and then."""
-        if self.trouble is None and self._map.lost():
-            maillog.trouble(f"{self.name} is gone or was replaced by somebody else")
-            self.trouble = "gone or replaced"
-            self.owe()
+        """Have it looked at whether the map is still ours, between two publishes; called now and then."""
+        self._look = True
+        self._wake.set()
 
     def owe(self) -> None:
         """Bring the whole active set to the map again."""
@@ -89,6 +88,7 @@ class Publisher:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        self._look = False
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await (self.empty() if empty else self._publish())
@@ -110,7 +110,7 @@ class Publisher:
         while True:
             await self._wake.wait()
             try:
-                await self._publish()
+                published = await self._publish()
             except Exception as error:  # noqa: BLE001 - whatever it is, the map must be made true in the end
                 if self.trouble != str(error):
                     maillog.trouble(str(error))
@@ -123,7 +123,8 @@ class Publisher:
             if self.trouble is not None:
                 maillog.recovered(self.name)
                 self.trouble = None
-            await asyncio.sleep(self._map.interval)
+            if published:
+                await asyncio.sleep(self._map.interval)
 
     async def _shut_in_the_end(self) -> None:
         """Where a map cannot be written, let nobody in rather than somebody whose window has long ended."""
@@ -135,11 +136,24 @@ class Publisher:
             maillog.failed(f"{self.name}: cannot even be emptied: {error}")
         else:
             maillog.failed(f"{self.name}: holds nobody until it can be written again")
-        self._gone_since = None
+            self._gone_since = None
 
-    async def _publish(self) -> None:
-        """Bring what is pending to the map; where that fails, the whole active set is owed."""
+    async def _look_after(self) -> None:
+        """See whether the map was removed, replaced or written to by somebody else; then it may hold anybody."""
+        look, self._look = self._look, False
+        if look and self.trouble is None and not self._whole and await self._worker.do(self._map.lost):
+            maillog.trouble(f"{self.name} is gone, or was changed by somebody else")
+            self.trouble = "gone, or changed by somebody else"
+            self._gone_since = asyncio.get_running_loop().time()
+            self._whole = True
+
+    async def _publish(self) -> bool:
+        """Bring what is pending to the map, and say whether there was anything.
+
+        Where that fails, the whole active set is owed.
+        """
         self._wake.clear()
+        await self._look_after()
         pending, self._pending = self._pending, {}
         whole, self._whole = self._whole, False
         gone_since, self._gone_since = self._gone_since, None
@@ -156,3 +170,4 @@ class Publisher:
             raise
         if whole or pending:
             maillog.published(self.name, len(come), len(go))
+        return bool(whole or pending)

@@ -57,6 +57,10 @@ class Recorder:
         by_client = {grant.client: grant for grant in stored if grant.client not in self._batch.ended}
         return list((by_client | self._batch.granted).values())
 
+    async def keep_maps(self, names: list[str]) -> None:
+        """Keep which access maps there are. Raises StoreError."""
+        await self._worker.do(self._store.set_maps, names)
+
     async def progress(self) -> dict[str, Progress]:
         """Return how far each source was read, in the store or about to be there. Raises StoreError."""
         stored = await self._worker.do(self._store.progress)

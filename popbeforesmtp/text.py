@@ -26,7 +26,10 @@ def utc(time: datetime) -> str:
 
 def local(time: datetime) -> str:
     """Write a time for people, in the zone of this machine."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError):  # at the ends of the calendar
+        return utc(time)
 
 
 def duration(seconds: float) -> str:

@@ -8,15 +8,14 @@ import importlib
 import inspect
 import pkgutil
 import typing
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType, UnionType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from popbeforesmtp import lookups, mtas, sources, stores
 from popbeforesmtp.clock import Clock
-from popbeforesmtp.config import Section, Settings, parse_duration
+from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.formats import _engine
 from popbeforesmtp.header import HeaderReader
@@ -66,6 +65,18 @@ def existing_maps() -> tuple[Section, ...]:
         existing = getattr(importlib.import_module(f"{mtas.__name__}.{name}"), "existing", list)
         left += [Section(name, {"map": map_name, "reload": "never"}, {}, None) for map_name in existing()]
     return tuple(left)
+
+
+def forgotten_maps(known: Iterable[str], sections: Iterable[Section]) -> tuple[Section, ...]:
+    """Return the maps of those that a store knows which the configuration no longer names."""
+    wanted = {map_key(section) for section in sections}
+    parts = (name.partition(" ") for name in known if name not in wanted)
+    return tuple(Section(kind, {"map": name, "reload": "never"}, {}, None) for kind, _, name in parts)
+
+
+def map_key(section: Section) -> str:
+    """Name a map as stores keep it."""
+    return f"{section.type} {section.values.get('map') or open_map(section).name}"
 
 
 def open_lookup(section: Section) -> Lookup:
@@ -139,9 +150,7 @@ def _convert(value: object, wanted: object, section: Section, key: str) -> objec
     for choice in choices:
         if choice is Path and isinstance(value, str) and value.startswith("/"):
             return Path(value)
-        if choice is timedelta:
-            return parse_duration(value, section.place(key))
-        if choice in (str, bool, int) and type(value) is choice:
+        if choice is str and isinstance(value, str):
             return value
         if choice == tuple[str, ...] and isinstance(value, list) and all(isinstance(part, str) for part in value):
             return tuple(value)
@@ -152,8 +161,6 @@ def _convert(value: object, wanted: object, section: Section, key: str) -> objec
 _WORDS: dict[object, str] = {
     Path: 'an absolute path, as in "/var/log/mail.log"',
     str: "a text in quotes",
-    bool: "true or false",
-    int: "a whole number",
     tuple[str, ...]: 'a list of texts, as in ["one", "two"]',
 }
 

@@ -65,7 +65,8 @@ def test_a_log_that_may_not_be_read_is_said(
     folder = Path("/tmp") / f"bad-configs-{os.getpid()}"
     folder.mkdir(mode=0o777)
     try:
-        folder.chmod(0o777)
+        folder.chmod(0o755)
+        os.chown(folder, 65534, -1)
         log, config = folder / "mail.log", folder / "config.toml"
         log.touch(0o600)
         config.write_text(

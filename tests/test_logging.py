@@ -19,7 +19,7 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.errors import CannotCreateError
 from popbeforesmtp.model import Reason
 from tests.clocks import START
-from tests.test_detach import CLIENT, OTHER, Site, wait_for
+from tests.site import CLIENT, OTHER, Site, wait_for
 
 EVIL = 'x" level="error\\ {"a": 1} \x1b[2J\u202e\udcff'
 """A user's name with all that could break out of a line: quotes, a backslash, an escape sequence, no UTF-8."""
@@ -41,14 +41,6 @@ def _log_is_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     log.handlers, log.propagate = handlers, propagate
     log.setLevel(level)
     maillog._said.clear()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """Make a folder for a daemon, and end what runs there."""
-    made = Site(tmp_path)
-    yield made
-    made.close()
 
 
 class Syslog:
@@ -92,7 +84,7 @@ def syslog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Syslog]:
 def refuse(user: str) -> None:
     """Say that somebody was refused."""
     maillog._said.clear()
-    maillog.refused(ClientAddress(CLIENT), user, Reason.STALE, "/var/log/mail.log", 7, START)
+    maillog.refused(ClientAddress(CLIENT), user, Reason.OWN, "/var/log/mail.log", 7, START)
 
 
 def test_a_log_named_on_the_command_line_takes_the_place_of_the_configured_one(site: Site) -> None:

@@ -1,13 +1,13 @@
 """Read logs and show what each line means; changes nothing, knows no rules.
 
-Reads the files in their order (`-` is standard input, .gz is unpacked), or the mail log of this machine. A last line
-without a line end is not read. Exit status 0 if any line meant something, 1 if none did.
+Reads the files in their order, or the mail log of this machine. `-` is standard input; .gz, .bz2 and .xz are unpacked.
+A last line without a line end is not read. Exit status 0 if any line meant something, 1 if none did.
 """
 
 import argparse
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from popbeforesmtp.commands import write_json
 
@@ -22,7 +22,7 @@ _PIECE = 262_144
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--json", action="store_true", help="write one JSON object per event, a line each")
-    parser.add_argument("files", metavar="FILE", nargs="*", help="a log, a .gz, or - for standard input")
+    parser.add_argument("files", metavar="FILE", nargs="*", help="a log, packed or not, or - for standard input")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,7 +69,7 @@ def _events(name: str, counts: "Counter[str]") -> "Iterator[tuple[int, SessionEv
 def _blocks(name: str) -> Iterator[tuple[bytes, int]]:
     """Give the whole lines of one file, piece by piece, and the number of the first of each."""
     from popbeforesmtp.errors import DataError, NotPermittedError, UnavailableError
-    from popbeforesmtp.lines import LineCutter
+    from popbeforesmtp.lines import UNREADABLE, LineCutter
 
     cutter = LineCutter()
     try:
@@ -82,20 +82,21 @@ def _blocks(name: str) -> Iterator[tuple[bytes, int]]:
         raise NotPermittedError(f"{name}: may not be read by this user") from None
     except IsADirectoryError:
         raise UnavailableError(f"{name}: is a folder; name a log file") from None
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{name}: cannot be read: {error}") from None
     if cutter.pending:
         print(f"pop-before-smtp: {name}: the last line has no line end and was not read", file=sys.stderr)  # noqa: T201
 
 
-def _open(name: str) -> BinaryIO:
-    import gzip
+def _open(name: str) -> IO[bytes]:
     from pathlib import Path
-    from typing import cast
+
+    from popbeforesmtp.lines import UNPACK
 
     if name == "-":
         return sys.stdin.buffer
-    return cast(BinaryIO, gzip.open(name)) if name.endswith(".gz") else Path(name).open("rb")
+    unpack = UNPACK.get(Path(name).suffix)
+    return Path(name).open("rb") if unpack is None else unpack(Path(name))
 
 
 def _object(name: str, line: int, event: "SessionEvent") -> dict[str, object]:

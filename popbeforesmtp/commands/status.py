@@ -17,17 +17,18 @@ def run(arguments: argparse.Namespace) -> int:
     from popbeforesmtp import config
     from popbeforesmtp.commands._ask import authorizations
     from popbeforesmtp.control import ask
+    from popbeforesmtp.errors import PopBeforeSmtpError
 
     settings = config.load(arguments.config)
     status = ask(settings.control, "status")
     if status is None:
-        status = {
-            "state": "not running",
-            "authorizations": len(authorizations(settings)),
-            "warnings": [
-                "no daemon is running: nobody new is let in, and `pop-before-smtp sweep` must end what expires"
-            ],
-        }
+        warnings = ["no daemon is running: nobody new is let in, and `pop-before-smtp sweep` must end what expires"]
+        held = 0
+        try:
+            held = len(authorizations(settings))
+        except PopBeforeSmtpError as error:
+            warnings.append(str(error))
+        status = {"state": "not running", "authorizations": held, "warnings": warnings}
     if arguments.json:
         write_json(status)
     else:

@@ -6,6 +6,7 @@ the maps are emptied: in doubt nobody relays.
 """
 
 import argparse
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from popbeforesmtp.commands import add_config
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from popbeforesmtp import config, wiring
     from popbeforesmtp.commands._ask import say
     from popbeforesmtp.control import ask
-    from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
+    from popbeforesmtp.errors import DataError, NotPermittedError, PopBeforeSmtpError, UnavailableError
     from popbeforesmtp.stores import StoreError
 
     errors: list[PopBeforeSmtpError] = []
@@ -42,15 +43,19 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if ask(settings.control, "status") is not None:
             return 0
-    except UnavailableError:
-        pass  # it hangs: nobody ends its windows but us
+    except (UnavailableError, NotPermittedError, DataError):
+        pass  # it hangs, or died as another user: nobody ends its windows but us
     maps = wiring.existing_maps() if settings.mtas is None else settings.mtas
-    clients = []
+    left = _Left()
     try:
-        clients = _left(settings) if maps else []
+        left = _left(settings)
     except PopBeforeSmtpError as error:
-        errors.append(StoreError(f"{error}; every access map was emptied"))
-    for section in maps:
+        if not maps:
+            return 0  # no daemon has run here yet
+        errors.append(StoreError(f"{error}; so nobody may relay any more"))
+    forgotten = wiring.forgotten_maps(left.maps, maps)
+    for section in (*maps, *forgotten):
+        clients = [] if section in forgotten else left.clients
         try:
             access_map = wiring.open_map(section)
             _make_true(access_map, clients)
@@ -58,25 +63,39 @@ def run(arguments: argparse.Namespace) -> int:
         except PopBeforeSmtpError as error:  # the other maps are swept all the same
             errors.append(error)
     if errors:
-        raise errors[0]
+        raise type(errors[0])("; ".join(map(str, errors)))
     return 0
 
 
 def _make_true(access_map: "AccessMap", clients: "list[ClientAddress]") -> None:
     """Make a map equal to what is left, or else let nobody in. Raises MapError."""
+    from popbeforesmtp.errors import DataError, PopBeforeSmtpError
     from popbeforesmtp.mtas import MapError
 
     try:
         access_map.replace(clients)
-    except MapError as error:
-        access_map.shut()
+    except DataError:
+        raise  # it is somebody else's
+    except PopBeforeSmtpError as error:
+        try:
+            access_map.shut()
+        except MapError as worse:
+            raise MapError(f"{error}; and it cannot be emptied either: {worse}") from None
         raise MapError(f"{error}; now it holds nobody") from None
     finally:
         access_map.close()
 
 
-def _left(settings: "Settings") -> "list[ClientAddress]":
-    """Return whose windows are still open, and forget the others. Raises StoreError."""
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What a store still knows."""
+
+    clients: "list[ClientAddress]" = field(default_factory=list)
+    maps: list[str] = field(default_factory=list)
+
+
+def _left(settings: "Settings") -> _Left:
+    """Return whose windows are still open and which maps there are, and forget all else. Raises StoreError."""
     from popbeforesmtp import wiring
     from popbeforesmtp.clock import SystemClock
 
@@ -89,7 +108,7 @@ def _left(settings: "Settings") -> "list[ClientAddress]":
         if settings.stop == "close" and stopped is not None:
             ago = (now.wall - stopped).total_seconds()
             if not 0 <= ago <= _RESTART:  # a time that is yet to come was written by a clock that was wrong
-                return []
-        return [entry.client for entry in store.load(now)]
+                return _Left(maps=store.maps())
+        return _Left([entry.client for entry in store.load(now)], store.maps())
     finally:
         store.close()

@@ -9,6 +9,7 @@ from popbeforesmtp.lookups import LookupReport, Permits
 
 _CONNECTIONS = 400  # at once; a new one takes the place of the one that has been silent longest
 _SILENCE = 1100.0  # seconds; Postfix's policy clients keep a connection for 300 idle, and 1000 in all
+_QUESTIONS = 100  # of one client that are answered before the others have their turn
 _UNREAD = 16384  # bytes of answers that a client may leave unread before it is not read from
 
 Cut = Callable[[bytearray], bytes | None]
@@ -51,10 +52,13 @@ class QuestionServer:
             self._listener = None
 
     def answers(self, buffer: bytearray) -> bytes:
-        """Answer all whole questions in a buffer and take them out. Raises ValueError where it holds something else."""
+        """Answer whole questions in a buffer and take them out, but not for so long that others wait.
+
+        Raises ValueError where it holds something else.
+        """
         answers = bytearray()
-        while buffer:
-            question = self._cut(buffer)
+        for _ in range(_QUESTIONS):
+            question = self._cut(buffer) if buffer else None
             if question is None:
                 break
             answer, granted = self._answer(question, self._permits)
@@ -86,6 +90,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, server: QuestionServer) -> None:
         self._server = server
         self._buffer = bytearray()
+        self._full = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -100,24 +105,39 @@ class _Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._buffer += data
+        self._answer()
+
+    def _answer(self) -> None:
+        """Answer some questions; where more may be waiting, come back after the others."""
+        if self._transport is None or self._transport.is_closing() or self._full:
+            return
         try:
             answers = self._server.answers(self._buffer)
         except ValueError:
             self._transport.abort()
             return
-        if answers:
-            self._server.heard(self)
-            self._transport.write(answers)
+        if not answers:
+            self._read_on()
+            return
+        self._server.heard(self)
+        self._transport.write(answers)
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._answer)
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._full:
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """Read no more questions: the client does not take its answers."""
+        self._full = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on reading."""
-        if self._transport is not None:
-            self._transport.resume_reading()
+        """Go on answering, and reading."""
+        self._full = False
+        self._answer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""

@@ -36,11 +36,12 @@ class LmdbFile:
         self._value = result.encode() + b"\0"  # as postmap(1) writes it: smtpd expects a NUL behind all entries or none
         self._environment: lmdb.Environment | None = None
         self._identity = (0, 0)
+        self._written = 0  # LMDB's number of the last transaction that was ours
 
     def replace(self, clients: Collection[ClientAddress]) -> bool:
         """Make the file hold exactly these clients; say whether it was missing or broken before."""
         wanted = {_key(client) for client in clients}
-        if self._environment is None or self.lost():
+        if self._environment is None or self._is_another():
             gone, built = self._open(wanted)
             if built:
                 return gone
@@ -54,13 +55,18 @@ class LmdbFile:
         """Add some and take some out, in one transaction."""
         self._write({_key(client) for client in come}, {_key(client) for client in go})
 
-    def lost(self) -> bool:
-        """Say whether the path no longer names the file that we write."""
+    def _is_another(self) -> bool:
+        """Say whether the path names another file than the one that is open."""
         try:
-            status = self.path.stat()
+            return _identity(self.path.stat()) != self._identity
         except OSError:
             return True
-        return _identity(status) != self._identity
+
+    def lost(self) -> bool:
+        """Say whether the path no longer names the file that we write, or somebody else has written to it."""
+        if self._environment is None or self._is_another():
+            return True
+        return bool(self._environment.info()["last_txnid"] != self._written)
 
     def close(self) -> None:
         """Close the file."""
@@ -132,6 +138,7 @@ class LmdbFile:
 
     def _use(self, environment: lmdb.Environment) -> None:
         self._environment = environment
+        self._written = environment.info()["last_txnid"]
         status = self.path.stat()
         self._identity = _identity(status)
         if stat.S_IMODE(status.st_mode) != _MODE:
@@ -149,6 +156,7 @@ class LmdbFile:
         with self._errors():
             with self._locked():
                 _put(environment, come, self._value, go)
+                self._written = environment.info()["last_txnid"]
             environment.sync(True)  # behind the lock: no lookup waits for the disk
 
     @contextmanager

@@ -108,12 +108,14 @@ class PostfixMap:
         self._file = file
         self._nobody = file.path.with_name(f".{file.path.name}.nobody")
         self._reload = reload
+        self._shut = False  # the map is the empty one
 
     def replace(self, clients: Collection[ClientAddress]) -> None:
         """Make the map hold exactly these clients; where it was missing, Postfix is made to look for it again."""
         missing = self._file.replace([client for client in clients if self.cannot_hold(client) is None])
         if not self._nobody.exists():
             self._file.build(self._nobody, ())
+        self._shut = False
         if missing and self._reload:
             self._reload_postfix()
 
@@ -125,8 +127,12 @@ class PostfixMap:
         """Let nobody in: a map without entries, kept ready since the start, is renamed over this one."""
         try:
             self._nobody.rename(self._file.path)
+        except FileNotFoundError:
+            if not self._shut:
+                raise MapError(f"{self._nobody}: is not there") from None
         except OSError as error:
             raise MapError(f"{self._nobody}: {error.strerror}") from None
+        self._shut = True
 
     def lost(self) -> bool:
         """Say whether the map's file was removed or replaced."""

@@ -1,26 +1,15 @@
 """One log file, open, and how far it was read."""
 
-import bz2
 import errno
-import gzip
-import lzma
 import os
 import shutil
 import stat
 import tempfile
 import time
-import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
+from popbeforesmtp.lines import UNPACK, UNREADABLE
 from popbeforesmtp.sources._checkpoint import TAIL, Place, take_place
-
-UNPACK: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
-"""How rotated logs are compressed, by their suffix."""
-
-UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""What is raised by a file that cannot be read, or not be unpacked."""
 
 _PIECE = 262_144
 """Bytes read at once; perf: between 64 KiB and 16 MiB it makes no difference."""

@@ -16,11 +16,11 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from popbeforesmtp.errors import NotPermittedError
-from popbeforesmtp.lines import find_long_line
+from popbeforesmtp.lines import UNPACK, UNREADABLE, find_long_line
 from popbeforesmtp.model import Block
 from popbeforesmtp.sources import SourceReport
 from popbeforesmtp.sources._checkpoint import Place, read_checkpoint, write_checkpoint
-from popbeforesmtp.sources._openlog import UNPACK, UNREADABLE, OpenLog
+from popbeforesmtp.sources._openlog import OpenLog
 
 _UNPACK_AT_MOST = 3
 """How many compressed logs, the newest, are unpacked in search of a place."""
@@ -164,7 +164,12 @@ class FileSource:
     def _look(self) -> bool:
         """See whether the path names another file now; say whether there is something new to read."""
         now = time.monotonic()
-        while len(self._files) > 1 and now - max(self._files[0].grown_at, self._replaced_at) > _LINGER:
+        # A file whose successor is still empty has not been left by its writer yet.
+        while (
+            len(self._files) > 1
+            and now - max(self._files[0].grown_at, self._replaced_at) > _LINGER
+            and self._files[1].offset > 0
+        ):
             self._files.pop(0).close()
         try:
             status = self._path.stat()
@@ -186,8 +191,10 @@ class FileSource:
 
     def _resume(self) -> None:
         """Open the files that the checkpoint speaks of, and those that were begun since, oldest first."""
-        places, self._places = self._places, []
+        places = self._places
         logs = (self._find(place, [*self._rotated(), self._path]) for place in places)
+        for log in self._files:  # of an attempt that failed
+            log.close()
         self._files = [log for log in logs if log is not None]
         if not self._files and self._path.exists():
             self._notices.append(f"the place in {self._path} was not found again; reading what was written since")
@@ -195,6 +202,7 @@ class FileSource:
             last = self._files[-1].modified() if self._files else places[-1].modified
             self._files += _opened(self._newer(min(last, places[-1].modified)))
             self._replaced_at = time.monotonic()
+        self._places = []
 
     def _find(self, place: Place, paths: Iterable[Path]) -> OpenLog | None:
         """Open the file that a place is in: rather the very file than a copy, rather a plain one than a packed one."""
@@ -221,7 +229,8 @@ class FileSource:
 
     def _rotated(self) -> list[Path]:
         """Return the log's rotated forms, oldest first: ``mail.log.1``, ``mail.log-20261122``, ``mail.log.2.gz``."""
-        paths = self._path.parent.glob(f"{glob.escape(self._path.name)}[.-]*")
+        real = self._path.resolve()  # behind a symbolic link, rotation happens where it leads to
+        paths = real.parent.glob(f"{glob.escape(real.name)}[.-]*")
         return sorted((path for path in paths if path.is_file()), key=_modified)
 
 

@@ -1,6 +1,6 @@
 """Who may relay now, across restarts. The store is the truth; access maps are pictures of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -57,6 +57,12 @@ class Store(Protocol):
 
     def set_stopped(self, at: datetime | None) -> None:
         """Keep when the daemon was stopped, or that it runs. Raises StoreError."""
+
+    def maps(self) -> list[str]:
+        """Return which access maps somebody of ours was let into, each as its type, a blank and its name."""
+
+    def set_maps(self, names: Collection[str]) -> None:
+        """Keep which access maps there are, so that one the configuration forgets can be emptied. Raises StoreError."""
 
     def close(self) -> None:
         """Let go of it."""

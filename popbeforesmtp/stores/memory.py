@@ -1,6 +1,6 @@
 """``type = "memory"``: keeps nothing across restarts; the log is read again instead."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from popbeforesmtp.addresses import ClientAddress
@@ -22,6 +22,7 @@ class MemoryStore:
         self._authorizations: dict[ClientAddress, Authorization] = {}
         self._progress: dict[str, Progress] = {}
         self._stopped_at: datetime | None = None
+        self._maps: set[str] = set()
 
     def load(self, now: Moment) -> list[Authorization]:
         """Return all that have not ended."""
@@ -52,6 +53,14 @@ class MemoryStore:
     def set_stopped(self, at: datetime | None) -> None:
         """Keep when the daemon was stopped, or that it runs."""
         self._stopped_at = at
+
+    def maps(self) -> list[str]:
+        """Return which access maps there are."""
+        return sorted(self._maps)
+
+    def set_maps(self, names: Collection[str]) -> None:
+        """Keep which access maps there are."""
+        self._maps = set(names)
 
     def close(self) -> None:
         """Forget everything."""

@@ -8,7 +8,7 @@ transaction, what is undone is read from the log again.
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,6 +42,9 @@ CREATE TABLE progress (
     source     TEXT PRIMARY KEY,
     checkpoint TEXT NOT NULL,
     time       INTEGER             -- microseconds since 1970, UTC
+) STRICT, WITHOUT ROWID;
+CREATE TABLE maps (
+    name       TEXT PRIMARY KEY    -- type, blank, name
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE stopped (             -- one row after the daemon was stopped, none while it runs or after a crash
     at         INTEGER NOT NULL    -- microseconds since 1970, UTC
@@ -102,8 +105,12 @@ def _lock(path: Path) -> int:
 
 def read_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
     """Open a store that is there, to read and to take ended rows out of, never to make one. Raises StoreError."""
-    if not path.exists():
-        raise StoreError(f"{path}: there is no store")
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        raise StoreError(f"{path}: there is no store; no daemon has run here yet") from None
+    except OSError as error:
+        raise NotPermittedError(f"{path}: {error.strerror}; be root, or the daemon's user") from None
     return SqliteStore(path, clock.boot_id)
 
 
@@ -191,6 +198,19 @@ class SqliteStore:
             self._database.execute("DELETE FROM stopped")
             if at is not None:
                 self._database.execute("INSERT INTO stopped VALUES (?)", (_micros(at),))
+            self._database.execute("COMMIT")
+
+    def maps(self) -> list[str]:
+        """Return which access maps there are."""
+        with self._errors():
+            return [name for (name,) in self._database.execute("SELECT name FROM maps ORDER BY name")]
+
+    def set_maps(self, names: Collection[str]) -> None:
+        """Keep which access maps there are."""
+        with self._errors():
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.execute("DELETE FROM maps")
+            self._database.executemany("INSERT OR IGNORE INTO maps VALUES (?)", [(name,) for name in names])
             self._database.execute("COMMIT")
 
     def close(self) -> None:
