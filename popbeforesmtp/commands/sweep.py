@@ -1,5 +1,7 @@
 """End what has expired when no daemon runs; a timer calls it every minute.
 
+It says nothing where all is well.
+
 Where the daemon answers there is nothing to do. Otherwise every access map is made equal to what the store still
 allows; where the store cannot be read, or the daemon was stopped for good and the configuration says stop = "close",
 the maps are emptied: in doubt nobody relays.
@@ -27,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sweep."""
     from popbeforesmtp import config, wiring
-    from popbeforesmtp.commands._ask import say
     from popbeforesmtp.control import ask
     from popbeforesmtp.errors import DataError, NotPermittedError, PopBeforeSmtpError, UnavailableError
     from popbeforesmtp.stores import StoreError
@@ -59,7 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             access_map = wiring.open_map(section)
             _make_true(access_map, clients)
-            say(f"{access_map.name}: {len(clients)} may still relay")
         except PopBeforeSmtpError as error:  # the other maps are swept all the same
             errors.append(error)
     if errors:
