@@ -1,10 +1,15 @@
 """What every test finds as it was: the commands that tests call set what belongs to the whole process."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.scenes import Ear
+from tests.site import Site
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +21,23 @@ def _process() -> Iterator[None]:
     yield
     os.umask(umask)
     signal.signal(signal.SIGHUP, handler)
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """Collect what the daemon says to the administrator."""
+    ear, log = Ear(), logging.getLogger("pop-before-smtp")
+    before = log.level
+    log.addHandler(ear)
+    log.setLevel(logging.INFO)
+    yield ear.said
+    log.setLevel(before)
+    log.removeHandler(ear)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Make a folder for a daemon, and end what runs there."""
+    made = Site(tmp_path)
+    yield made
+    made.close()

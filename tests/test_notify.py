@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_detach import CLIENT, OTHER, Held, Site, in_map, map_section, permitted, state, wait_for
+from tests.site import CLIENT, OTHER, Held, Site, in_map, map_section, permitted, state, wait_for
 
 _HANG = """
 import pathlib
@@ -81,14 +81,6 @@ class Systemd:
             if "READY=1" in text.splitlines():
                 self.answered.append(permitted(self._site.socketmap, CLIENT))
             self.said.append((time.monotonic(), text))
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """Make a folder for a daemon, and end what runs there."""
-    made = Site(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Publisher: a map follows the active set, whatever becomes of a single attempt to write it."""
 
 import asyncio
-import logging
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Collection
 
 import pytest
 
@@ -11,8 +10,8 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.errors import DataError
 from popbeforesmtp.mtas import MapError
 from popbeforesmtp.publisher import Publisher
+from tests.scenes import LIMIT, play, until
 
-LIMIT = 5.0  # seconds
 A, B, C, D = (ClientAddress(f"192.0.2.{number}") for number in range(1, 5))
 
 
@@ -89,51 +88,11 @@ class Stage:
         self.publisher.go(client)
 
 
-class Ear(logging.Handler):
-    """Hears what the daemon says."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a message."""
-        self.said.append(record.getMessage())
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    """Collect what the daemon says to the administrator."""
-    ear, log = Ear(), logging.getLogger("pop-before-smtp")
-    before = log.level
-    log.addHandler(ear)
-    log.setLevel(logging.INFO)
-    yield ear.said
-    log.setLevel(before)
-    log.removeHandler(ear)
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again after a moment instead of a second."""
     monkeypatch.setattr("popbeforesmtp.publisher._RETRY_FIRST", 0.001)
     monkeypatch.setattr("popbeforesmtp.publisher._RETRY_LAST", 0.002)
-
-
-def play(scene: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run a scene, with a limit in place of waiting for ever."""
-
-    async def limited() -> None:
-        async with asyncio.timeout(LIMIT):
-            await scene()
-
-    asyncio.run(limited())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another thread does; the scene's limit ends it."""
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 def test_the_map_is_made_true_before_anything_else() -> None:

@@ -1,9 +1,7 @@
 """Recorder: what happened reaches the store together with the place in the log behind it, or not yet."""
 
 import asyncio
-import logging
 import threading
-from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,8 +14,8 @@ from popbeforesmtp.model import Authorization, Origin
 from popbeforesmtp.recorder import Recorder, _merged
 from popbeforesmtp.stores import Batch, StoreError
 from popbeforesmtp.stores.memory import MemoryStore
+from tests.scenes import LIMIT, play, until
 
-LIMIT = 5.0  # seconds
 NOW = Moment(datetime(2026, 11, 22, 7, 14, tzinfo=UTC), 1000.0)
 A, B, C = (ClientAddress(f"192.0.2.{number}") for number in range(1, 4))
 LOG = "/var/log/mail.log"
@@ -72,51 +70,11 @@ def authorization(client: ClientAddress, minutes: int = 30) -> Authorization:
     )
 
 
-class Ear(logging.Handler):
-    """Hears what the daemon says."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a message."""
-        self.said.append(record.getMessage())
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    """Collect what the daemon says to the administrator."""
-    ear, log = Ear(), logging.getLogger("pop-before-smtp")
-    before = log.level
-    log.addHandler(ear)
-    log.setLevel(logging.INFO)
-    yield ear.said
-    log.setLevel(before)
-    log.removeHandler(ear)
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gather for a moment, and try again after one."""
     monkeypatch.setattr("popbeforesmtp.recorder._GATHER", 0.002)
     monkeypatch.setattr("popbeforesmtp.recorder._RETRY", 0.002)
-
-
-def play(scene: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run a scene, with a limit in place of waiting for ever."""
-
-    async def limited() -> None:
-        async with asyncio.timeout(LIMIT):
-            await scene()
-
-    asyncio.run(limited())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another thread does; the scene's limit ends it."""
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 def test_an_authorization_and_the_place_behind_its_line_are_written_together() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_detach import CLIENT, OTHER, Site, busy_socket, in_map, map_section, permitted, state, wait_for
+from tests.site import CLIENT, OTHER, Site, busy_socket, in_map, map_section, permitted, state, wait_for
 
 THIRD = "192.0.2.12"
 KEPT = "the configuration was not read again, and everything stays as it was: "

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.mtas.contract")
+pytest.register_assert_rewrite("tests.mtas.contract", "tests.mtas.maps")

@@ -1,96 +1,25 @@
 """Maps for Postfix, of every type that it can read on this machine, checked with its own postmap(1)."""
 
 import itertools
-import logging
 import os
-import shutil
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from ipaddress import IPv6Address
 from pathlib import Path
 
-import lmdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from popbeforesmtp.addresses import ClientAddress, parse_address
 from popbeforesmtp.errors import ConfigError, DataError, NotPermittedError, PopBeforeSmtpError
-from popbeforesmtp.mtas import AccessMap, MapError
+from popbeforesmtp.mtas import AccessMap
 from popbeforesmtp.mtas.postfix import PostfixMap, open_map
-from tests.mtas.contract import DOUBTFUL, V6, A, AccessMapContract, B, C, OpenMap, ReadMap
+from tests.mtas.contract import A, AccessMapContract, B, OpenMap, ReadMap
+from tests.mtas.maps import KINDS, NOBODY, bell, closing, make, needs_postfix, postmap, read, times
 
-pytestmark = pytest.mark.skipif(shutil.which("postmap") is None, reason="Postfix is not installed")
-
-LIMIT = 10.0  # seconds
-NOBODY = 65534
-
-HOLD_LOCK = """
-import fcntl, os, sys
-file = os.open(sys.argv[1], os.O_RDWR)
-fcntl.lockf(file, fcntl.LOCK_SH)
-print("locked", flush=True)
-sys.stdin.read()
-"""
-"""Another process that looks something up, for as long as its standard input is open."""
-
-
-def postmap(*arguments: str, said: str = "") -> str:
-    """Run Postfix's own program and return what it prints."""
-    run = subprocess.run(
-        ["postmap", *arguments], input=said, capture_output=True, text=True, timeout=LIMIT, check=False
-    )
-    assert run.stderr == ""
-    return run.stdout
-
-
-KINDS = {"lmdb": ".lmdb", "cdb": ".cdb", "hash": ".db", "btree": ".db"}
-"""Types, and what Postfix puts behind a map's name."""
-
-ASKED = [A, B, C, V6, *DOUBTFUL, *(f"192.0.2.{number}" for number in range(3, 31))]
-"""All clients of the tests below; before Postfix 3.10 a cdb map can only be asked, not listed."""
-
-
-def make(folder: Path, reload: tuple[str, ...] | str = "never", kind: str = "lmdb", result: str = "OK") -> PostfixMap:
-    """Make the map object of a folder."""
-    return open_map(map=f"{kind}:{folder}/clients", reload=reload, result=result)
-
-
-def read(folder: Path, kind: str = "lmdb") -> dict[str, str]:
-    """List what Postfix finds in the map of a folder."""
-    name = f"{kind}:{folder}/clients"
-    found = postmap("-q", "-", name, said="\n".join(ASKED)) if kind == "cdb" else postmap("-s", name)
-    return dict(row.split("\t") for row in found.splitlines())
-
-
-@pytest.fixture(scope="session")
-def main_cf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a configuration of Postfix; there may be none on this machine."""
-    folder = tmp_path_factory.mktemp("postfix")
-    (folder / "main.cf").write_text("compatibility_level = 3.6\nmyhostname = mx1.example.net\n")
-    os.utime(folder / "main.cf", (1000, 1000))  # else Postfix waits until it is two seconds old
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def configured(main_cf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all of Postfix's programs use it."""
-    monkeypatch.setenv("MAIL_CONFIG", str(main_cf))
-
-
-@pytest.fixture(params=list(KINDS))
-def kind(request: pytest.FixtureRequest, configured: None) -> str:
-    """Name each type of map that this Postfix can read."""
-    del configured
-    kind: str = request.param
-    types = subprocess.run(["postconf", "-m"], capture_output=True, text=True, check=True).stdout.split()
-    if kind not in types:
-        pytest.skip(f"this Postfix cannot read {kind} maps")
-    return kind
+pytestmark = needs_postfix
 
 
 class TestPostfixMap(AccessMapContract):
@@ -118,118 +47,6 @@ class TestPostfixMap(AccessMapContract):
     def file(self, tmp_path: Path, kind: str) -> Path:
         """Name the file."""
         return tmp_path / f"clients{KINDS[kind]}"
-
-
-@pytest.fixture
-def access_map(tmp_path: Path) -> Iterator[PostfixMap]:
-    """Make a map object of the test's folder."""
-    access_map = make(tmp_path)
-    yield access_map
-    access_map.close()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Name its file."""
-    return tmp_path / "clients.lmdb"
-
-
-class Ear(logging.Handler):
-    """Hears what the daemon says."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a message."""
-        self.said.append(record.getMessage())
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    """Collect what the daemon says to the administrator."""
-    ear, log = Ear(), logging.getLogger("pop-before-smtp")
-    log.addHandler(ear)
-    yield ear.said
-    log.removeHandler(ear)
-
-
-# As Postfix reads it
-
-
-def test_a_lookup_finds_who_is_in_it_and_nobody_else(access_map: PostfixMap, tmp_path: Path) -> None:
-    """Neither a network, nor a longer text."""
-    access_map.replace([A])
-    table = f"lmdb:{tmp_path}/clients"
-    assert postmap("-q", A, table) == "OK\n"
-    assert [postmap("-q", key, table) for key in ("192.0.2", "192.0.2.10", "unknown")] == ["", "", ""]
-
-
-def test_keys_and_results_end_with_nul_as_postmaps_own(access_map: PostfixMap, path: Path, tmp_path: Path) -> None:
-    """A reader settles for one kind and does not find the other."""
-    access_map.replace([A])
-    access_map.close()
-    source = tmp_path / "own"
-    source.write_text(f"{A} OK\n")
-    postmap(f"lmdb:{source}")
-    assert raw(path) == raw(tmp_path / "own.lmdb") == {b"192.0.2.1\0": b"OK\0"}
-
-
-def raw(path: Path) -> dict[bytes, bytes]:
-    """Read the bytes of a map that is not open."""
-    with (
-        lmdb.open(str(path), subdir=False, lock=False, readonly=True) as environment,
-        environment.begin() as transaction,
-    ):
-        return dict(transaction.cursor())
-
-
-def test_a_change_is_made_in_place(access_map: PostfixMap, path: Path) -> None:
-    """The inode stays, so sessions that are open see it and no smtpd restarts."""
-    access_map.replace([A])
-    before = path.stat().st_ino
-    access_map.change([B], [A])
-    access_map.replace([A])
-    assert path.stat().st_ino == before
-
-
-def test_a_new_daemon_goes_on_in_the_file_that_is_there(access_map: PostfixMap, path: Path, tmp_path: Path) -> None:
-    """A restart of ours restarts nothing of Postfix."""
-    access_map.replace([A])
-    access_map.close()
-    before = path.stat().st_ino
-    again = make(tmp_path)
-    again.replace([B])
-    again.close()
-    assert path.stat().st_ino == before
-    assert set(read(tmp_path)) == {B}
-
-
-def test_another_result_is_put_in_place_of_the_old_one(access_map: PostfixMap, tmp_path: Path) -> None:
-    """The administrator has changed it."""
-    access_map.replace([A])
-    access_map.close()
-    again = make(tmp_path, result="RELAY")
-    again.replace([A])
-    again.close()
-    assert read(tmp_path) == {A: "RELAY"}
-
-
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_map_grows_beyond_its_first_size(
-    access_map: PostfixMap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
-) -> None:
-    """However many log in, and Postfix follows."""
-    monkeypatch.setattr("popbeforesmtp.mtas._lmdb._MAP_SIZE", 1 << 16)
-    clients = [ClientAddress(f"10.{number >> 8}.{number & 255}.1") for number in range(10_000)]
-    if whole:
-        access_map.replace(clients)
-    else:
-        access_map.replace([])
-        access_map.change(clients, [])
-    assert set(read(tmp_path)) == set(clients)
-    assert (tmp_path / "clients.lmdb").stat().st_size > 1 << 16
 
 
 # Addresses that would let others in
@@ -288,32 +105,7 @@ def test_an_address_that_begins_another_is_not_written(tmp_path: Path) -> None:
         assert set(read(tmp_path)) == {"2001:db8:1:2::5:6"}
 
 
-# Missing, broken, old
-
-
-@pytest.fixture
-def rung(tmp_path: Path) -> Path:
-    """Name the file that ``bell`` writes a line to."""
-    return tmp_path / "rung"
-
-
-def bell(rung: Path, then: str = "") -> tuple[str, ...]:
-    """Make a reload command that can be counted."""
-    return ("sh", "-c", f'echo rung >> "$0"; {then}', str(rung))
-
-
-def times(rung: Path) -> int:
-    """Say how often it was run."""
-    return rung.read_text().count("rung") if rung.exists() else 0
-
-
-@contextmanager
-def closing(access_map: PostfixMap) -> Iterator[PostfixMap]:
-    """Close a map in the end."""
-    try:
-        yield access_map
-    finally:
-        access_map.close()
+# Missing, broken
 
 
 def test_postfix_is_reloaded_only_where_the_map_was_missing(tmp_path: Path, kind: str, rung: Path) -> None:
@@ -352,18 +144,6 @@ def test_a_broken_map_is_built_anew_and_postfix_reloaded(tmp_path: Path, kind: s
         access_map.change([B], [])
         assert set(read(tmp_path, kind)) == {A, B}
     assert times(rung) == 1
-
-
-def test_a_map_from_before_the_machine_started_is_built_anew(tmp_path: Path, path: Path, rung: Path) -> None:
-    """A power failure may have torn it; Postfix has read nothing yet, and needs no reload."""
-    with closing(make(tmp_path)) as access_map:
-        access_map.replace([A])
-    os.utime(path, (1000, 1000))
-    with path.open() as old, closing(make(tmp_path, bell(rung))) as access_map:
-        access_map.replace([B])
-        assert path.stat().st_ino != os.fstat(old.fileno()).st_ino
-        assert set(read(tmp_path)) == {B}
-    assert times(rung) == 0
 
 
 def test_a_mail_system_that_does_not_run_needs_no_reload(tmp_path: Path, rung: Path) -> None:
@@ -410,104 +190,6 @@ def test_a_map_of_somebody_else_is_refused_and_left_untouched(
         access_map.replace([B])
     assert file.stat().st_ino == before.st_ino
     assert file.read_bytes() == data
-
-
-@pytest.mark.parametrize("kind", ["cdb", "hash", "btree"], indirect=True)
-def test_a_change_that_changes_nothing_restarts_nobody(tmp_path: Path, kind: str) -> None:
-    """Each write of such a map makes every smtpd start anew; who came and went in one burst is no reason for it."""
-    file = tmp_path / f"clients{KINDS[kind]}"
-    access_map = make(tmp_path, kind=kind)
-    access_map.replace([A])
-    with file.open() as before:
-        access_map.change([], [B])
-        access_map.change([A], [])
-        assert file.stat().st_ino == os.fstat(before.fileno()).st_ino
-
-
-@pytest.mark.parametrize("kind", ["cdb", "hash", "btree"], indirect=True)
-def test_a_map_that_cannot_be_changed_in_place_is_replaced_by_a_rename(tmp_path: Path, kind: str) -> None:
-    """Whoever has the old file open keeps it whole."""
-    file = tmp_path / f"clients{KINDS[kind]}"
-    access_map = make(tmp_path, kind=kind)
-    access_map.replace([A])
-    data = file.read_bytes()
-    with file.open("rb") as before:
-        access_map.change([B], [A])
-        assert os.fstat(before.fileno()).st_nlink == 0
-        assert before.read() == data
-    assert set(read(tmp_path, kind)) == {B}
-
-
-# The lock
-
-
-@contextmanager
-def lookup_in_progress(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Hold the lock of a lookup in another process."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD_LOCK, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdin is not None
-        assert holder.stdout.readline() == "locked\n"
-        try:
-            yield holder
-        finally:
-            holder.stdin.close()
-
-
-def test_a_change_waits_for_a_lookup_that_is_in_progress(access_map: PostfixMap, path: Path, tmp_path: Path) -> None:
-    """And is made when the lookup is over."""
-    access_map.replace([A])
-    with lookup_in_progress(path) as holder:
-        done = threading.Event()
-
-        def change() -> None:
-            access_map.change([B], [A])
-            done.set()
-
-        thread = threading.Thread(target=change)
-        thread.start()
-        assert not done.wait(0.1)
-        assert holder.stdin is not None
-        holder.stdin.close()
-        assert done.wait(LIMIT)
-        thread.join()
-    assert set(read(tmp_path)) == {B}
-
-
-def test_a_lock_that_is_never_given_back_is_an_error_and_changes_nothing(
-    access_map: PostfixMap, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is tried again later; the map is as it was."""
-    monkeypatch.setattr("popbeforesmtp.mtas._lmdb._LOCK_SECONDS", 0.1)
-    access_map.replace([A])
-    with lookup_in_progress(path):
-        with pytest.raises(MapError, match="lock"):
-            access_map.change([B], [A])
-        with pytest.raises(MapError, match="lock"):
-            access_map.replace([B])
-    assert set(read(tmp_path)) == {A}
-    access_map.change([B], [A])
-    assert set(read(tmp_path)) == {B}
-
-
-def test_a_lookup_waits_for_a_change_that_is_in_progress(
-    access_map: PostfixMap, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While the transaction is written, another process cannot have the lock of a lookup."""
-    access_map.replace([A])
-    taken: list[str] = []
-    ask = "import fcntl,os,sys; fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_SH | fcntl.LOCK_NB)"
-
-    def look_up(*_: object) -> None:
-        run = subprocess.run([sys.executable, "-c", ask, str(path)], capture_output=True, text=True, check=False)
-        taken.append("locked out" if "BlockingIOError" in run.stderr else "got in")
-
-    monkeypatch.setattr("popbeforesmtp.mtas._lmdb._put", look_up)
-    access_map.change([B], [])
-    look_up()
-    assert taken == ["locked out", "got in"]
 
 
 # Where it may not be written, and settings

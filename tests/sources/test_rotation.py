@@ -1,0 +1,195 @@
+"""FileSource: one path is one endless log, whatever becomes of the files that it is written to."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from popbeforesmtp.sources.file import FileSource
+from tests.sources.following import Hand, append, drain, open_files, text
+
+# Rotation
+
+
+def test_lines_written_to_the_old_file_after_the_new_one_appeared_are_read(log: Path) -> None:
+    """A writer goes on in the renamed file until it is told of the new one; neither file's lines are lost."""
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"one\n")
+        source = FileSource(log)
+        assert text(drain(source)) == b"one\n"
+        log.rename(log.with_name("mail.log.1"))
+        log.write_bytes(b"three\n")
+        assert text(drain(source)) == b"three\n"
+        writer.write(b"two\n")
+        assert text(drain(source)) == b"two\n"
+        append(log, b"four\n")
+        assert text(drain(source)) == b"four\n"
+    assert len([notice for notice in source.notices() if "rotated" in notice]) == 1
+    source.close()
+
+
+def test_the_old_file_is_read_to_its_end_before_the_new_one(log: Path) -> None:
+    """Lines come in the order in which they were written."""
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    drain(source)
+    append(log, b"two\n")
+    log.rename(log.with_name("mail.log.1"))
+    log.write_bytes(b"three\n")
+    assert text(drain(source)) == b"two\nthree\n"
+    source.close()
+
+
+def test_a_quiet_log_that_is_rotated_is_looked_at_for_a_while_too(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer of a log that was silent for minutes before its rotation may still write to the old file."""
+    hand = Hand()
+    monkeypatch.setattr("popbeforesmtp.sources.file.time", hand)
+    monkeypatch.setattr("popbeforesmtp.sources._openlog.time", hand)
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    drain(source)
+    hand.seconds += 300
+    assert drain(source) == []
+    old = log.rename(log.with_name("mail.log.1"))
+    log.write_bytes(b"")
+    assert drain(source) == []
+    hand.seconds += 1
+    assert drain(source) == []
+    append(old, b"two\n")
+    assert text(drain(source)) == b"two\n"
+    source.close()
+
+
+def test_a_renamed_file_that_stays_silent_is_let_go(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotation each night must not cost a descriptor each night."""
+    hand = Hand()
+    monkeypatch.setattr("popbeforesmtp.sources.file.time", hand)
+    monkeypatch.setattr("popbeforesmtp.sources._openlog.time", hand)
+    log.write_bytes(b"0\n")
+    source = FileSource(log)
+    drain(source)
+    before = open_files()
+    for number in range(5):
+        log.rename(log.with_name(f"mail.log.{number}"))
+        log.write_bytes(b"%d\n" % number)
+        drain(source)
+    assert open_files() == before + 5
+    hand.seconds += 3600
+    for _ in range(6):
+        drain(source)
+    assert open_files() == before
+    source.close()
+
+
+def test_a_file_that_comes_late_is_read_from_its_beginning(log: Path) -> None:
+    """The log of a new machine is not there yet; that is said once and waited for."""
+    source = FileSource(log)
+    assert drain(source) == []
+    assert drain(source) == []
+    assert len(source.notices()) == 1
+    assert source.notices() == []
+    assert source.report().state == "waiting for the file"
+    log.write_bytes(b"one\n")
+    assert text(drain(source)) == b"one\n"
+    source.close()
+
+
+def test_a_file_that_was_removed_and_made_again_is_read_whole_and_once(log: Path) -> None:
+    """A log without its file for a while is an everyday thing."""
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    drain(source)
+    log.unlink()
+    assert drain(source) == []
+    log.write_bytes(b"two\n")
+    assert text(drain(source)) == b"two\n"
+    assert drain(source) == []
+    source.close()
+
+
+def test_a_file_that_was_moved_away_and_back_is_not_read_again(log: Path) -> None:
+    """It is the same file, and its lines were acted on."""
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    drain(source)
+    away = log.rename(log.with_name("away"))
+    assert drain(source) == []
+    away.rename(log)
+    append(log, b"two\n")
+    assert text(drain(source)) == b"two\n"
+    source.close()
+
+
+def test_a_symlink_is_followed_to_the_file_it_names_now(log: Path, tmp_path: Path) -> None:
+    """A log may be a symlink to today's file, and the old file is still read to its end."""
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_bytes(b"one\n")
+    second.write_bytes(b"three\n")
+    log.symlink_to(first)
+    source = FileSource(log)
+    assert text(drain(source)) == b"one\n"
+    append(first, b"two\n")
+    log.unlink()
+    log.symlink_to(second)
+    assert text(drain(source)) == b"two\nthree\n"
+    source.close()
+
+
+def test_a_symlink_to_nothing_is_waited_for(log: Path, tmp_path: Path) -> None:
+    """It may be made before its file is."""
+    log.symlink_to(tmp_path / "later")
+    source = FileSource(log)
+    assert drain(source) == []
+    (tmp_path / "later").write_bytes(b"one\n")
+    assert text(drain(source)) == b"one\n"
+    source.close()
+
+
+# Truncated, and written over
+
+
+def test_a_truncated_file_is_read_from_its_beginning_and_said(log: Path) -> None:
+    """After copytruncate the file is shorter than what was read of it."""
+    log.write_bytes(b"one\ntwo\n")
+    source = FileSource(log)
+    drain(source)
+    os.truncate(log, 0)
+    append(log, b"3\n")
+    assert text(drain(source)) == b"3\n"
+    assert any("truncated" in notice for notice in source.notices())
+    source.close()
+
+
+def test_lines_that_the_copy_of_a_truncated_log_holds_are_read(log: Path) -> None:
+    """With copytruncate, lines that came between our last look and logrotate's copy are in the copy."""
+    log.write_bytes(b"one\ntwo\n")
+    source = FileSource(log)
+    drain(source)
+    append(log, b"three\n")
+    copy = log.with_name("mail.log.1")
+    copy.write_bytes(log.read_bytes())
+    os.truncate(log, 0)
+    append(log, b"4\n")
+    assert text(drain(source)) == b"three\n4\n"
+    source.close()
+
+
+def test_a_file_that_was_written_over_is_read_from_its_beginning(log: Path) -> None:
+    """Its size says nothing: where we stand, no line ends any more."""
+    log.write_bytes(b"one\ntwo\n")
+    source = FileSource(log)
+    drain(source)
+    log.write_bytes(b"something quite different\nand longer\n")
+    assert text(drain(source)) == b"something quite different\nand longer\n"
+    assert any("written over" in notice for notice in source.notices())
+    source.close()
+
+
+def test_a_file_that_was_written_over_with_lines_of_the_same_length_is_noticed(log: Path) -> None:
+    """An LF in the right place does not make it the file that was read."""
+    log.write_bytes(b"one\ntwo\n")
+    source = FileSource(log)
+    drain(source)
+    log.write_bytes(b"six\nten\nfor\n")
+    assert text(drain(source)) == b"six\nten\nfor\n"
+    source.close()
