@@ -222,7 +222,7 @@ def test_it_has_the_users_groups_and_no_capability(daemon: UserDaemon) -> None:
             '[[lookup]]\ntype = "socketmap"\nlisten = "unix:/var/spool/postfix/public/x"',
             77,
             "/var/spool/postfix/public/x",
-            "denied",
+            "is no safe place",
         ),
     ],
     ids=["map", "log", "store", "socket"],
