@@ -65,6 +65,8 @@ class _Daemon:
 
     async def run(self) -> None:
         maillog.starting(__version__, os.getpid())
+        if os.geteuid() == 0:
+            maillog.found("running as root, which only maps in root's folders and `postfix reload` need; else --user")
         stop, reload = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
