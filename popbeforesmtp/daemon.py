@@ -127,12 +127,12 @@ class _Daemon:
         self._followed = {section.key: wiring.open_source(section, progress) for section in found.sources}
         recorder.start()
         self._map_sections = {section.key: section for section in found.mtas}
+        self._empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
         for section in found.mtas:
             self._publishers[section.key] = publisher = Publisher(wiring.open_map(section), active)
             await publisher.make_true()
             publisher.start()
             maillog.found(f"access map: {publisher.name}")
-        self._empty_forgotten(store, found.mtas)
         pipeline = Pipeline(
             followed=list(self._followed.values()),
             read_event=wiring.engine().read,

@@ -54,12 +54,16 @@ def run(arguments: argparse.Namespace) -> int:
         if not maps:
             return 0  # no daemon has run here yet
         errors.append(StoreError(f"{error}; so nobody may relay any more"))
-    forgotten = wiring.forgotten_maps(left.maps, maps)
-    for section in (*maps, *forgotten):
-        clients = [] if section in forgotten else left.clients
+    # Without a configuration only a map that a daemon kept last is filled: nobody would look after another later.
+    kept = [section for section in maps if settings.mtas is not None or wiring.map_key(section) in left.maps]
+    try:
+        forgotten = wiring.forgotten_maps(left.maps, maps)
+    except PopBeforeSmtpError as error:
+        forgotten = ()
+        errors.append(error)
+    for section in (*forgotten, *maps):  # in this order: two names may mean one file
         try:
-            access_map = wiring.open_map(section)
-            _make_true(access_map, clients)
+            _make_true(wiring.open_map(section), left.clients if section in kept else [])
         except PopBeforeSmtpError as error:  # the other maps are swept all the same
             errors.append(error)
     if errors:

@@ -87,3 +87,19 @@ def test_a_network_that_is_never_authorized_any_more_loses_its_windows_at_the_ne
     again.stop()
     assert again.command("sweep").returncode == 0
     assert lab.clients.rcpt(CLIENT, LMDB_PORT).code == 554
+
+
+def test_a_map_that_the_configuration_forgets_is_emptied(lab: Lab, start: Start) -> None:
+    """By the next start, or by the sweep where there is none; and sweeping fills no map that no daemon kept."""
+    daemon = start()
+    assert lab.clients.pop3_login(CLIENT)
+    wait_for("the map lets it in", lambda: lab.clients.rcpt(CLIENT, LMDB_PORT).accepted)
+    daemon.stop()
+    other = '[[mta]]\ntype = "postfix"\nmap = "lmdb:/var/lib/pop-before-smtp/others"\n'
+    again = start(more=other)
+    assert "is configured no longer; it was emptied" in again.said()
+    assert lab.clients.rcpt(CLIENT, LMDB_PORT).code == 554
+    again.stop()
+    lab.config()  # no map is named any more, and the usual one was kept by no daemon
+    assert again.command("sweep").returncode == 0
+    assert lab.clients.rcpt(CLIENT, LMDB_PORT).code == 554
