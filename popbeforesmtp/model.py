@@ -16,6 +16,22 @@ class Block:
     offset: int  # bytes of the log before it
     line: int  # number of its first line, counted from 1 where reading began
     checkpoint: str  # from where to go on after it, in the source's own words
+    log: str = ""  # the file that it stands in, where the source's name does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """What the journal knows by itself of the process that wrote an entry: nothing that the process could choose.
+
+    systemd.journal-fields(7), "Trusted Journal Fields"; empty, or None, where the journal did not say.
+    """
+
+    unit: str = ""  # _SYSTEMD_UNIT
+    uid: int | None = None  # _UID
+    exe: str = ""  # _EXE
+    host: str = ""  # _HOSTNAME
+    transport: str = ""  # _TRANSPORT
+    whole: bool = False  # one line as it was written: not cut (_LINE_BREAK), and not the rest of one that was
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +41,7 @@ class LogMessage:
     time: datetime | None  # aware, UTC; None where the stamp cannot be a time
     program: bytes | None  # exact syslog tag; None in a server's own log file, which has none
     text: bytes  # all that stands behind the header
+    sender: Sender | None = None  # None in a file, which cannot tell
 
 
 class EventKind(StrEnum):

@@ -23,6 +23,7 @@ class Source(Protocol):
     """One log, whatever becomes of the files that it is written to."""
 
     name: str
+    journal: bool  # its lines are the journal's entries, as ``journalctl -o json`` writes them; else they are a log's
 
     def watch(self, ring: Callable[[], None]) -> None:
         """Begin to call ``ring``, from any thread, whenever there may be something to read."""

@@ -49,6 +49,8 @@ def open_source(*, path: Path, checkpoint: str | None = None) -> "FileSource":
 class FileSource:
     """One path, read as one log."""
 
+    journal = False
+
     def __init__(self, path: Path, checkpoint: str | None = None) -> None:
         self.name = str(path)
         self._path = path
