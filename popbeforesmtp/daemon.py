@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from popbeforesmtp.rules import Rules, bar
 from popbeforesmtp.stores import Store
 
 _OWN_ADDRESSES_EVERY = 60.0  # seconds
+_EARLIER = timedelta(
+    minutes=5
+)  # that logs are read from before the first moment that matters: lines stand out of order
 
 OpenLog = Callable[[Settings], None]
 """Begins to log, or begins anew, as the settings say."""
@@ -57,6 +61,7 @@ class _Daemon:
         self._manager = Manager()
         self._started = clock.now()
         self._stopped = False
+        self._found: list[str] = []  # what was found out at the start or the last reload, for status
         self._pipeline: Pipeline | None = None
         self._followed: dict[str, Followed] = {}
         self._publishers: dict[str, Publisher] = {}
@@ -94,10 +99,17 @@ class _Daemon:
                 pipeline.run(),
                 self._reload_when(reload, pipeline),
                 self._watch_own_addresses(pipeline),
-                self._manager.keep_alive(lambda: pipeline.turned_at, lambda: report.summary(pipeline)),
+                self._manager.keep_alive(
+                    lambda: pipeline.turned_at, lambda: report.summary(pipeline, self._clock.now())
+                ),
             )
             if not stop.is_set():
                 maillog.stopping("every source has ended")
+
+    def _say(self, sentence: str) -> None:
+        """Say what was found out, and keep it."""
+        maillog.found(sentence)
+        self._found.append(sentence)
 
     async def _until(self, *work: Coroutine[Any, Any, object]) -> None:
         """Do several things at once until one of them ends; what went wrong in it ends the daemon."""
@@ -111,7 +123,7 @@ class _Daemon:
 
     async def _start(self, store: Store, recorder: Recorder) -> None:
         """Put the parts together, in the order in which they may begin."""
-        found = await asyncio.to_thread(detect.find, self._settings, maillog.found)
+        found = await asyncio.to_thread(detect.find, self._settings, self._say, self._clock.now().wall)
         now = self._clock.now()
         store.set_stopped(None)
         store.purge(now)
@@ -124,7 +136,8 @@ class _Daemon:
                 maillog.revoked(kept.client, reason)
                 recorder.ended(kept.client)
         progress = store.progress()
-        self._followed = {section.key: wiring.open_source(section, progress) for section in found.sources}
+        since = now.wall - self._settings.grace - _EARLIER
+        self._followed = {section.key: wiring.open_source(section, progress, since) for section in found.sources}
         recorder.start()
         self._map_sections = {section.key: section for section in found.mtas}
         self._empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
@@ -135,7 +148,6 @@ class _Daemon:
             maillog.found(f"access map: {publisher.name}")
         pipeline = Pipeline(
             followed=list(self._followed.values()),
-            read_event=wiring.engine().read,
             rules=rules,
             active=active,
             recorder=recorder,
@@ -207,10 +219,12 @@ class _Daemon:
         wiring.check(settings)
         if _fixed(settings) != _fixed(self._settings):
             raise ConfigError(f"{settings.path}: [store] and control cannot change while the daemon runs; restart it")
-        found = await asyncio.to_thread(detect.find, settings, maillog.found)
+        self._found.clear()
+        found = await asyncio.to_thread(detect.find, settings, self._say, self._clock.now().wall)
         progress = await pipeline.recorder.progress()
+        since = self._clock.now().wall - settings.grace - _EARLIER
         followed = {
-            section.key: self._followed.get(section.key) or wiring.open_source(section, progress)
+            section.key: self._followed.get(section.key) or wiring.open_source(section, progress, since)
             for section in found.sources
         }
         async with AsyncExitStack() as undo:
@@ -306,10 +320,15 @@ class _Daemon:
         return [report.describe(entry) for entry in entries if self._pipeline.active.permits(entry.client, now)]
 
     async def _status(self, _: Mapping[str, Any]) -> object:
-        common = {"version": __version__, "pid": os.getpid(), "started_at": self._started.wall.isoformat()}
+        common: dict[str, object] = {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_at": self._started.wall.isoformat(),
+        }
         if self._pipeline is None:
             return {**common, "state": "starting", "warnings": ["the daemon is still starting"]}
-        return {**common, **report.status(self._pipeline, self._lookups.values())}
+        common["found"] = self._found
+        return {**common, **report.status(self._pipeline, self._lookups.values(), self._clock.now())}
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:

@@ -7,11 +7,12 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
 
-from popbeforesmtp import postconf
+from popbeforesmtp import postconf, survey, wiring
 from popbeforesmtp.addresses import ClientAddress, NetworkSet, parse_address
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.errors import UnavailableError
@@ -30,6 +31,11 @@ MAIL_LOGS = tuple(
 )
 """Where mail logs lie, the likeliest first."""
 
+JOURNALS = (Path("/run/log/journal"), Path("/var/log/journal"))
+"""Where journald keeps its files."""
+
+_STALE = 7 * 86400.0  # seconds after which nobody writes to a log any more
+
 Say = Callable[[str], None]
 
 
@@ -43,7 +49,7 @@ class Found:
     trusted: NetworkSet
 
 
-def find(settings: Settings, say: Say) -> Found:
+def find(settings: Settings, say: Say, now: datetime) -> Found:
     """Take what is configured and find out the rest.
 
     Raises UnavailableError where Postfix was asked for and is not there.
@@ -55,7 +61,7 @@ def find(settings: Settings, say: Say) -> Found:
     )
     postfix = _postfix(settings, say)
     return Found(
-        _sources(settings, say),
+        _sources(settings, say, now),
         _mtas(settings, say, postfix=postfix),
         _lookups(settings, say, postfix=postfix),
         _trusted(settings, say, postfix=postfix),
@@ -98,14 +104,65 @@ def _postfix(settings: Settings, say: Say) -> bool:
     return True
 
 
-def _sources(settings: Settings, say: Say) -> tuple[Section, ...]:
-    say("whoever can write to the log, or to syslog, can open the relay: any local user can (logger -t dovecot)")
-    if settings.sources is not None:
-        return settings.sources
-    path = mail_log()
-    readable = "is there" if os.access(path, os.R_OK) else "is where a mail log would be, and cannot be read yet"
-    say(f"log: {path}, for it {readable} and no [[source]] is configured")
-    return (Section("file", {"path": str(path)}, {}, None),)
+def _sources(settings: Settings, say: Say, now: datetime) -> tuple[Section, ...]:
+    sections = settings.sources
+    if sections is None:
+        sections = (_source(say, now),)
+    else:
+        for section in sections:
+            path = Path(str(section.values.get("path", "")))
+            if section.type == "file" and path.is_file():
+                say(f"log: {path}: {_sentence(path, now)}")
+    if any(section.type != "journal" for section in sections):
+        say("whoever can write to the log, or to syslog, can open the relay: any local user can (logger -t dovecot)")
+    return sections
+
+
+def _source(say: Say, now: datetime) -> Section:
+    """Find where the logins are written to: in the journal, which tells who wrote what, or else in a file."""
+    path = next((path for path in MAIL_LOGS if path.is_file() and _look(path, now).events), None)
+    journal = _look_at_journal(say, now)
+    if journal is not None and (journal.events or (path is None and not _is_written(mail_log(), now))):
+        also = f"; {path} holds logins too, and the journal cannot be forged as it can" if path is not None else ""
+        say(f"log: the journal, and no [[source]] is configured: {journal.sentence(now)}{also}")
+        return Section("journal", {}, {}, None)
+    path = path or mail_log()
+    what = _sentence(path, now) if path.is_file() else "is where a mail log would be, and is not there yet"
+    say(f"log: {path}, and no [[source]] is configured: {what}")
+    return Section("file", {"path": str(path)}, {}, None)
+
+
+def _look(path: Path, now: datetime) -> survey.Survey:
+    """Look at the end of a log; nothing is seen of one that cannot be read."""
+    try:
+        return survey.look(survey.tail(path), wiring.line_reader(journal=False), wiring.engine(), now)
+    except OSError:
+        return survey.Survey()
+
+
+def _sentence(path: Path, now: datetime) -> str:
+    return _look(path, now).sentence(now) if os.access(path, os.R_OK) else "cannot be read by this user yet"
+
+
+def _look_at_journal(say: Say, now: datetime) -> survey.Survey | None:
+    """Look at the end of the journal; None where there is none that we can read."""
+    if not any(folder.is_dir() for folder in JOURNALS):
+        return None
+    engine = wiring.engine()
+    try:
+        entries = survey.entries(engine.programs)
+    except OSError as error:
+        say(f"journal: cannot be read: {error}")
+        return None
+    return survey.look(entries, wiring.line_reader(journal=True), engine, now)
+
+
+def _is_written(path: Path, now: datetime) -> bool:
+    """Say whether somebody still writes to a log."""
+    try:
+        return now.timestamp() - path.stat().st_mtime < _STALE
+    except OSError:
+        return False
 
 
 def _mtas(settings: Settings, say: Say, *, postfix: bool) -> tuple[Section, ...]:

@@ -65,6 +65,7 @@ class SessionEvent:
     mechanism: str | None = None  # SASL mechanism, upper case
     session: str | None = None  # ties the lines of one session together
     mail_pid: str | None = None  # process of the session, where the server has one for each
+    genuine: bool = True  # false where the journal says that somebody else than the server wrote it
 
 
 class Verdict(StrEnum):
@@ -80,6 +81,7 @@ class Reason(StrEnum):
 
     NEVER = "never-authorized network"
     OWN = "address of this host"
+    FORGED = "not written by the server itself"
     TRUSTED = "trusted network"
     ANONYMOUS = "anonymous login"
     NO_TIME = "no usable time stamp"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from popbeforesmtp.clock import Moment
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.model import Authorization
 from popbeforesmtp.pipeline import Followed, Pipeline
@@ -34,7 +35,7 @@ def _source(followed: Followed) -> dict[str, object]:
     }
 
 
-def status(pipeline: Pipeline, lookups: Iterable[Lookup]) -> dict[str, object]:
+def status(pipeline: Pipeline, lookups: Iterable[Lookup], now: Moment) -> dict[str, object]:
     """Say how each part is doing, for ``status``."""
     return {
         "state": "running",
@@ -43,11 +44,11 @@ def status(pipeline: Pipeline, lookups: Iterable[Lookup]) -> dict[str, object]:
         "sources": [_source(followed) for followed in pipeline.followed],
         "maps": [{"name": publisher.name, "trouble": publisher.trouble} for publisher in pipeline.publishers],
         "lookups": [asdict(lookup.report()) for lookup in lookups],
-        "warnings": warnings(pipeline),
+        "warnings": warnings(pipeline, now),
     }
 
 
-def warnings(pipeline: Pipeline) -> list[str]:
+def warnings(pipeline: Pipeline, now: Moment) -> list[str]:
     """Say what the administrator should look at."""
     found = [] if pipeline.recorder.trouble is None else [pipeline.recorder.trouble]
     for followed in pipeline.followed:
@@ -56,12 +57,13 @@ def warnings(pipeline: Pipeline) -> list[str]:
             found.append(f"{source.name}: {followed.trouble}")
         elif source.waiting:
             found.append(f"{source.name}: {source.state}")
+        found += [f"{source.name}: {warning}" for warning in followed.sight.warnings(now).values()]
     found += [f"{publisher.name}: {publisher.trouble}" for publisher in pipeline.publishers if publisher.trouble]
     return found
 
 
-def summary(pipeline: Pipeline) -> str:
+def summary(pipeline: Pipeline, now: Moment) -> str:
     """Say in a line how it goes, for ``systemctl status``."""
-    first = next(iter(warnings(pipeline)), None)
+    first = next(iter(warnings(pipeline, now)), None)
     trouble = "" if first is None else f"; look at: {first}"
     return f"{len(pipeline.active)} clients may relay{trouble}"

@@ -32,7 +32,7 @@ def decide(event: SessionEvent, origin: Origin, now: Moment, rules: Rules) -> De
     client = event.client
     if event.kind is not EventKind.LOGIN or client is None or not event.user:
         return _IGNORE
-    reason = _refuse_client(client, rules) or _refuse_login(event, now, rules)
+    reason = _refuse_login(event, now, rules) or _refuse_client(client, rules)
     if reason is not None or event.time is None:
         return Decision(Verdict.REFUSE, reason or Reason.NO_TIME)
     login_at = min(event.time, now.wall)
@@ -66,6 +66,8 @@ def _refuse_client(client: ClientAddress, rules: Rules) -> Reason | None:
 
 def _refuse_login(event: SessionEvent, now: Moment, rules: Rules) -> Reason | None:
     """Say why this login opens nothing."""
+    if not event.genuine:
+        return Reason.FORGED
     if event.mechanism == "ANONYMOUS":  # RFC 4505: nobody proved anything
         return Reason.ANONYMOUS
     if event.time is None:

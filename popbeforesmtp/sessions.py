@@ -24,7 +24,7 @@ class Sessions:
     def join(self, event: SessionEvent) -> SessionEvent:
         """Remember a login's address, and give it to its logout."""
         key = _key(event)
-        if key is None:
+        if key is None or not event.genuine:
             return event
         if event.kind is EventKind.LOGIN and event.client is not None:
             self._clients[key] = event.client

@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType, UnionType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -16,14 +17,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from popbeforesmtp import lookups, mtas, sources, stores
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
+from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.errors import PopBeforeSmtpError
-from popbeforesmtp.formats import _engine
+from popbeforesmtp.formats import _engine, _format
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.mtas import AccessMap
-from popbeforesmtp.pipeline import Followed
+from popbeforesmtp.pipeline import Followed, LineReader
+from popbeforesmtp.sight import SYSLOGDS
 from popbeforesmtp.sources import Source
 from popbeforesmtp.stores import Progress, Store
+
+_FOUND_OUT = ("checkpoint", "since", "zone", "programs")
+"""What a source is given and nobody sets: the place, the start of the window, the zone, the formats' syslog tags."""
 
 
 def names(room: ModuleType) -> list[str]:
@@ -31,19 +37,38 @@ def names(room: ModuleType) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(room.__path__) if not module.name.startswith("_"))
 
 
-def engine() -> _engine.Engine:
-    """Make the engine with all formats."""
-    return _engine.Engine(_engine.load(name) for name in _engine.packaged())
+def engine(units: tuple[str, ...] = ()) -> _engine.Engine:
+    """Make the engine with all formats; ``units`` are those that journal entries must come from instead."""
+    return _engine.Engine((_format.load(name) for name in _format.packaged()), units)
 
 
-def open_source(section: Section, progress: Mapping[str, Progress]) -> Followed:
-    """Open a source where it was left off. ``timezone`` is common to all: the zone of stamps that name none."""
+def line_reader(*, journal: bool, zone: ZoneInfo | None = None, previous: datetime | None = None) -> LineReader:
+    """Make what reads the headers of one log, or the entries of the journal; ``previous`` is where it was left off."""
+    return EntryReader(previous) if journal else HeaderReader(zone, previous)
+
+
+def open_source(section: Section, progress: Mapping[str, Progress], since: datetime) -> Followed:
+    """Open a source where it was left off; what was written before ``since`` is of no interest any more.
+
+    ``timezone`` is common to all sources: the zone of stamps that name none.
+    """
     values = dict(section.values)
     zone = _zone(values.pop("timezone", None), section)
-    name = str(values.get("path", section.type))
-    left = progress.get(name)
-    source: Source = _open(sources, section, "open_source", values, checkpoint=left.checkpoint if left else None)
-    return Followed(source, HeaderReader(zone, left.time if left else None))
+    left = progress.get(str(values.get("path", section.type)))
+    units = values.get("units")
+    formats = engine(tuple(str(unit) for unit in units) if isinstance(units, list) else ())
+    source: Source = _open(
+        sources,
+        section,
+        "open_source",
+        values,
+        checkpoint=left.checkpoint if left else None,
+        since=since,
+        zone=zone,
+        programs=tuple(program.decode() for program in (*formats.programs, *SYSLOGDS)),
+    )
+    header = line_reader(journal=source.journal, zone=zone, previous=left.time if left else None)
+    return Followed(source, header, formats, None if source.journal else formats.sieve(SYSLOGDS))
 
 
 def open_store(section: Section, clock: Clock, *, make: bool) -> Store:
@@ -90,7 +115,7 @@ def check(settings: Settings) -> None:
     for section in settings.sources or ():
         values = dict(section.values)
         _zone(values.pop("timezone", None), section)
-        _bind(_opening(sources, section, "open_source"), section, values, ("checkpoint",))
+        _bind(_opening(sources, section, "open_source"), section, values, _FOUND_OUT)
     _bind(_opening(stores, settings.store, "open_store"), settings.store, settings.store.values, ("clock",))
     for section in settings.mtas or ():
         _bind(_opening(mtas, section, "open_map"), section, section.values, ())
@@ -101,11 +126,12 @@ def check(settings: Settings) -> None:
 def _open(
     room: ModuleType, section: Section, function: str, values: Mapping[str, object], **given: object
 ) -> typing.Any:
-    """Call the opening function that a section names, with the settings that are its own."""
+    """Call the opening function that a section names, with its settings, and with what it takes of the rest."""
     opening = _opening(room, section, function)
     settings = _bind(opening, section, values, tuple(given))
+    taken = inspect.signature(opening).parameters
     try:
-        return opening(**settings, **given)
+        return opening(**settings, **{name: value for name, value in given.items() if name in taken})
     except PopBeforeSmtpError as error:
         if section.where is None:
             raise

@@ -9,6 +9,8 @@ import pytest
 from popbeforesmtp import maillog, wiring
 from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.formats import Formats
+from popbeforesmtp.formats._engine import Engine
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.model import Block, LogMessage, SessionEvent
 from popbeforesmtp.pipeline import Followed, Pipeline
@@ -115,19 +117,16 @@ class Parts:
     def run(
         self,
         more: Callable[[Pipeline], None] = lambda pipeline: None,
-        read_event: Callable[[LogMessage], SessionEvent | None] | None = None,
+        formats: Formats | None = None,
     ) -> Pipeline:
         """Run until the source ends, then something more, then close."""
-        return asyncio.run(self._run(more, read_event or wiring.engine().read))
+        return asyncio.run(self._run(more, formats or wiring.engine()))
 
-    async def _run(
-        self, more: Callable[[Pipeline], None], read_event: Callable[[LogMessage], SessionEvent | None]
-    ) -> Pipeline:
+    async def _run(self, more: Callable[[Pipeline], None], formats: Formats) -> Pipeline:
         recorder = Recorder(self.store)
         publisher = Publisher(self.map, self.active)
         pipeline = Pipeline(
-            followed=[Followed(self.source, HeaderReader())],
-            read_event=read_event,
+            followed=[Followed(self.source, HeaderReader(), formats, formats.sieve())],
             rules=Rules(GRACE),
             active=self.active,
             recorder=recorder,
@@ -198,16 +197,15 @@ def test_a_renewal_touches_no_map(clock: FakeClock) -> None:
 
 def test_a_line_that_breaks_the_program_stops_nothing(clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
     """It is counted, said and passed by; the next line counts, and reading goes on behind both."""
-    engine = wiring.engine()
-
-    def read_event(message: LogMessage) -> SessionEvent | None:
-        if b"poison" in message.text:
-            raise RuntimeError("a fault of the program")
-        return engine.read(message)
+    class Poisoned(Engine):
+        def read(self, message: LogMessage) -> SessionEvent | None:
+            if b"poison" in message.text:
+                raise RuntimeError("a fault of the program")
+            return super().read(message)
 
     lines = login(clock, user="poison") + login(clock)
     parts = Parts(clock, lines)
-    pipeline = parts.run(read_event=read_event)
+    pipeline = parts.run(formats=Poisoned(wiring.engine().formats))
     assert pipeline.counts["errors"] == 1
     assert pipeline.permits(CLIENT)
     assert parts.store.progress()["list"].checkpoint == str(len(lines))

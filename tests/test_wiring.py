@@ -23,13 +23,13 @@ def test_a_source_goes_on_where_it_was_left(tmp_path: Path) -> None:
     log = tmp_path / "mail.log"
     log.write_bytes(b"one\n")
     section = Section("file", {"path": str(log), "timezone": "Europe/Berlin"}, {}, None)
-    first = wiring.open_source(section, {})
+    first = wiring.open_source(section, {}, START)
     block = first.source.read()
     assert block is not None
     first.source.close()
     with log.open("ab") as more:
         more.write(b"two\n")
-    second = wiring.open_source(section, {str(log): Progress(block.checkpoint, START)})
+    second = wiring.open_source(section, {str(log): Progress(block.checkpoint, START)}, START)
     again = second.source.read()
     assert again is not None
     assert (again.data, second.header.previous, str(second.header.zone)) == (b"two\n", START, "Europe/Berlin")

@@ -1,102 +1,93 @@
 """Read logs and show what each line means; changes nothing, knows no rules.
 
 Reads the files in their order, or the mail log of this machine. `-` is standard input; .gz, .bz2 and .xz are unpacked.
+`--from journal` reads what `journalctl -o json` writes, from the files, standard input, or the journal of this machine.
 A last line without a line end is not read. Exit status 0 if any line meant something, 1 if none did.
 """
 
 import argparse
 import sys
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from popbeforesmtp.commands import write_json
 
 if TYPE_CHECKING:
-    from collections import Counter
-
+    from popbeforesmtp.commands._summary import Summary
     from popbeforesmtp.model import SessionEvent
-
-_PIECE = 262_144
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("--json", action="store_true", help="write one JSON object per event, a line each")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="write one JSON object per event, a line each")
+    shown.add_argument("--summary", action="store_true", help="only count: by format, service and kind of event")
+    parser.add_argument("--from", dest="origin", choices=("log", "journal"), default="log", help="what is read")
     parser.add_argument("files", metavar="FILE", nargs="*", help="a log, packed or not, or - for standard input")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Scan."""
-    from collections import Counter
+    from popbeforesmtp.commands._summary import Summary
 
-    from popbeforesmtp import detect
-
-    counts: Counter[str] = Counter()
-    for name in arguments.files or [str(detect.mail_log())]:
-        for line, event in _events(name, counts):
-            counts[event.kind] += 1
+    summary = Summary()
+    for name in arguments.files or [_default(arguments.origin)]:
+        if arguments.summary:
+            _count(name, arguments.origin, summary)
+            continue
+        for line, event in _events(name, arguments.origin, summary):
             write_json(_object(name, line, event)) if arguments.json else _row(name, line, event)
-    events = counts["login"] + counts["logout"] + counts["failure"]
-    if not arguments.json:
-        print(  # noqa: T201
-            f"{counts['lines']} lines: {counts['login']} logins, {counts['logout']} logouts,"
-            f" {counts['failure']} failures; {counts['headers']} lines without a header that we know",
-            file=sys.stderr,
-        )
-    return 0 if events else 1
+    if arguments.summary:
+        print(summary.table())  # noqa: T201
+    elif not arguments.json:
+        print(summary.sentence(), file=sys.stderr)  # noqa: T201
+    return 0 if summary.events else 1
 
 
-def _events(name: str, counts: "Counter[str]") -> "Iterator[tuple[int, SessionEvent]]":
+def _default(origin: str) -> str:
+    from popbeforesmtp import detect
+    from popbeforesmtp.commands._read import JOURNAL
+
+    return JOURNAL if origin == "journal" else str(detect.mail_log())
+
+
+def _events(name: str, origin: str, summary: "Summary") -> "Iterator[tuple[int, SessionEvent]]":
     """Give each event of one file and the number of its line."""
     from datetime import UTC, datetime
 
     from popbeforesmtp import wiring
-    from popbeforesmtp.header import HeaderReader
+    from popbeforesmtp.commands._read import whole_lines
     from popbeforesmtp.sessions import Sessions
 
-    engine, header, sessions, now = wiring.engine(), HeaderReader(), Sessions(), datetime.now(UTC)
-    for lines, number in _blocks(name):
+    engine, sessions, now = wiring.engine(), Sessions(), datetime.now(UTC)
+    header = wiring.line_reader(journal=origin == "journal")
+    for lines, number in whole_lines(name):
         for line in lines.split(b"\n")[:-1]:
             message = header.read(line, now)
-            counts["lines"] += 1
-            counts["headers"] += message is None
-            event = engine.read(message) if message is not None else None
-            if event is not None:
+            event = None if message is None else engine.read(message)
+            summary.line(message, event)
+            if event is not None and event.genuine:
                 yield number, sessions.join(event)
             number += 1
 
 
-def _blocks(name: str) -> Iterator[tuple[bytes, int]]:
-    """Give the whole lines of one file, piece by piece, and the number of the first of each."""
-    from popbeforesmtp.errors import DataError, NotPermittedError, UnavailableError
-    from popbeforesmtp.lines import UNREADABLE, LineCutter
+def _count(name: str, origin: str, summary: "Summary") -> None:
+    """Count the events of one file, without a look at the lines that cannot be any."""
+    from datetime import UTC, datetime
 
-    cutter = LineCutter()
-    try:
-        with _open(name) as stream:
-            while piece := stream.read(_PIECE):
-                yield from ((lines, number) for lines, _, number in cutter.cut(piece))
-    except FileNotFoundError:
-        raise UnavailableError(f"{name}: there is no such file") from None
-    except PermissionError:
-        raise NotPermittedError(f"{name}: may not be read by this user") from None
-    except IsADirectoryError:
-        raise UnavailableError(f"{name}: is a folder; name a log file") from None
-    except UNREADABLE as error:
-        raise DataError(f"{name}: cannot be read: {error}") from None
-    if cutter.pending:
-        print(f"pop-before-smtp: {name}: the last line has no line end and was not read", file=sys.stderr)  # noqa: T201
+    from popbeforesmtp import wiring
+    from popbeforesmtp.commands._read import whole_lines
 
-
-def _open(name: str) -> IO[bytes]:
-    from pathlib import Path
-
-    from popbeforesmtp.lines import UNPACK
-
-    if name == "-":
-        return sys.stdin.buffer
-    unpack = UNPACK.get(Path(name).suffix)
-    return Path(name).open("rb") if unpack is None else unpack(Path(name))
+    engine, now = wiring.engine(), datetime.now(UTC)
+    header = wiring.line_reader(journal=origin == "journal")
+    sieve = engine.sieve()
+    for lines, _ in whole_lines(name):
+        if origin == "log":
+            summary.block(lines, header, engine, sieve, now)
+            continue
+        for line in lines.split(b"\n")[:-1]:
+            message = header.read(line, now)
+            summary.line(message, None if message is None else engine.read(message))
 
 
 def _object(name: str, line: int, event: "SessionEvent") -> dict[str, object]:

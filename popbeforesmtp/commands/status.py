@@ -47,6 +47,8 @@ def _show(status: dict[str, Any]) -> None:
     )
     say(f"{'state':16}{status['state']}{', ' + running if running else ''}")
     say(f"{'authorizations':16}{status.get('authorizations', 0)}")
+    for sentence in status.get("found", ()):
+        say(f"{'found':16}{escape(sentence)}")
     for source in status.get("sources", ()):
         behind = "" if source["size"] is None else f", {source['size'] - source['offset']} bytes behind"
         last = f", last line of {source['last_line_at']}" if source["last_line_at"] else ""

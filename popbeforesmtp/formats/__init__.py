@@ -1,1 +1,37 @@
-"""What a login looks like: one TOML file per server family, read by ``_engine.py``."""
+"""What a login looks like: one TOML file per server family, read by ``_format.py`` and used by ``_engine.py``."""
+
+import re
+from typing import NamedTuple, Protocol
+
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+from popbeforesmtp.sieve import Sieve
+
+
+class Found(NamedTuple):
+    """A message that one pattern of a format matches whole."""
+
+    format: str
+    event: EventKind
+    match: re.Match[bytes]
+    client: ClientAddress | None
+
+
+class Formats(Protocol):
+    """The formats in use."""
+
+    @property
+    def programs(self) -> tuple[bytes, ...]:
+        """The syslog tags that some format reads."""
+
+    def knows(self, program: bytes | None) -> bool:
+        """Say whether some format reads the lines of a program."""
+
+    def read(self, message: LogMessage) -> SessionEvent | None:
+        """Return the event that a message reports, or None."""
+
+    def find(self, program: bytes | None, data: bytes, start: int, end: int) -> Found | None:
+        """Match a message that stands in ``data`` from ``start`` to ``end``; None where it means nothing."""
+
+    def sieve(self, also: tuple[bytes, ...] = ()) -> Sieve:
+        """Make a sieve for one log, that passes by what no pattern can match; all lines of programs ``also`` stay."""

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from popbeforesmtp.formats._engine import Engine, load
+from popbeforesmtp.formats._engine import Engine
+from popbeforesmtp.formats._format import load
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 
 NOW = datetime(2026, 11, 22, 7, 20, tzinfo=UTC)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from popbeforesmtp.errors import DataError
-from popbeforesmtp.formats import _engine
-from popbeforesmtp.formats._engine import Engine, parse
+from popbeforesmtp.formats import _engine, _format
+from popbeforesmtp.formats._engine import Engine
+from popbeforesmtp.formats._format import parse
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 
@@ -41,7 +42,7 @@ def engine() -> Engine:
 @pytest.fixture(scope="module")
 def dovecot() -> Engine:
     """Make an engine with all packaged formats."""
-    return Engine(_engine.load(name) for name in _engine.packaged())
+    return Engine(_format.load(name) for name in _format.packaged())
 
 
 def read(engine: Engine, text: bytes, program: bytes | None = b"testd") -> SessionEvent | None:
@@ -90,7 +91,7 @@ def test_login_text_in_lines_of_other_programs_never_matches(dovecot: Engine, pr
 )
 def test_login_text_behind_another_programs_header_never_matches(tag: bytes, between: bytes) -> None:
     """Header and engine together: whatever stands in front of the text, the first tag decides."""
-    engine = Engine(_engine.load(name) for name in _engine.packaged())
+    engine = Engine(_format.load(name) for name in _format.packaged())
     line = b"Nov 22 07:14:00 mx1 " + tag + between + LOGIN
     message = HeaderReader(UTC).read(line, NOW)
     if tag:
@@ -212,7 +213,7 @@ def test_bytes_that_are_no_utf8_come_back_as_they_were(engine: Engine) -> None:
 
 def test_all_packaged_formats_can_be_read() -> None:
     """And Dovecot's is among them."""
-    formats = [_engine.load(name) for name in _engine.packaged()]
+    formats = [_format.load(name) for name in _format.packaged()]
     assert "dovecot" in [known.name for known in formats]
     assert all(known.title and known.programs and known.patterns for known in formats)
 

@@ -1,0 +1,66 @@
+"""Reads the whole lines of a file, of standard input, or of this machine's journal, for ``scan``."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from popbeforesmtp.errors import DataError, NotPermittedError, UnavailableError
+from popbeforesmtp.lines import UNPACK, UNREADABLE, LineCutter
+
+JOURNAL = "journal"
+"""The name of this machine's journal."""
+
+_PIECE = 262_144
+
+
+def whole_lines(name: str) -> Iterator[tuple[bytes, int]]:
+    """Give the whole lines of one log, piece by piece, and the number of the first of each.
+
+    Raises UnavailableError, NotPermittedError or DataError.
+    """
+    cutter = LineCutter()
+    try:
+        with _opened(name) as stream:
+            while piece := stream.read(_PIECE):
+                yield from ((lines, number) for lines, _, number in cutter.cut(piece))
+    except FileNotFoundError:
+        raise UnavailableError(f"{name}: there is no such file") from None
+    except PermissionError:
+        raise NotPermittedError(f"{name}: may not be read by this user") from None
+    except IsADirectoryError:
+        raise UnavailableError(f"{name}: is a folder; name a log file") from None
+    except UNREADABLE as error:
+        raise DataError(f"{name}: cannot be read: {error}") from None
+    if cutter.pending:
+        print(f"pop-before-smtp: {name}: the last line has no line end and was not read", file=sys.stderr)  # noqa: T201
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[IO[bytes]]:
+    if name == "-":
+        yield sys.stdin.buffer
+    elif name == JOURNAL:
+        yield from _journal()
+    else:
+        unpack = UNPACK.get(Path(name).suffix)
+        with Path(name).open("rb", buffering=0) if unpack is None else unpack(Path(name)) as stream:
+            yield stream
+
+
+def _journal() -> Iterator[IO[bytes]]:
+    """Give what this machine's journal holds. Raises UnavailableError with journalctl's own words."""
+    command = ["journalctl", "--no-pager", "--quiet", "--output=json"]
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise UnavailableError(f"journalctl cannot be run ({error.strerror}); name a log file") from None
+    with process:
+        if process.stdout is None or process.stderr is None:
+            raise UnavailableError("journalctl has no output")
+        yield process.stdout
+        complaint = process.stderr.read().decode("utf-8", "replace").strip()
+    if process.returncode:
+        raise UnavailableError(f"journalctl: {complaint or f'exit status {process.returncode}'}")

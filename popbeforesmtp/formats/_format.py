@@ -1,0 +1,114 @@
+"""Reads format files: what one server family writes into its log, as data."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from popbeforesmtp.errors import DataError
+from popbeforesmtp.model import EventKind, Sender
+
+_GROUPS = frozenset({"address", "mail_pid", "mechanism", "service", "session", "user"})
+_TRANSPORTS = ("syslog", "stdout", "journal")  # systemd.journal-fields(7); the kernel and journald write no logins
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One kind of line that a server writes."""
+
+    event: EventKind
+    match: re.Pattern[bytes]
+    address: int  # number of the group that holds the client's address; 0 where none does
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Which process may write a server's lines into the journal."""
+
+    units: tuple[str, ...]  # one of them
+    uids: tuple[int, ...]  # one of them
+    exes: tuple[str, ...]  # one of them
+
+    def fits(self, sender: Sender, units: tuple[str, ...]) -> bool:
+        """Say whether an entry was written by the server; ``units`` are used in place of its own, where given."""
+        return (
+            sender.whole
+            and sender.transport in _TRANSPORTS
+            and sender.unit in (units or self.units)
+            and sender.uid in self.uids
+            and sender.exe in self.exes
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What one server family writes into its log."""
+
+    name: str
+    title: str
+    programs: tuple[bytes, ...]  # exact syslog tags
+    own_log: bool  # whether it can also write a log file by itself, without tags
+    begins: tuple[bytes, ...]  # what each message begins with that can mean anything; empty: with anything
+    journal: Profile | None  # None: not believed from the journal
+    patterns: tuple[Pattern, ...]
+
+
+def packaged() -> list[str]:
+    """Return the names of the formats that come with the program."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+
+
+def load(name: str) -> Format:
+    """Read a packaged format by its name. Raises DataError where the file is not as it must be."""
+    return parse(name, _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def parse(name: str, text: str) -> Format:
+    """Read a format file. Raises DataError where it is not as it must be."""
+    try:
+        data = tomllib.loads(text)
+        return Format(
+            name=name,
+            title=str(data["title"]),
+            programs=tuple(_bytes(program) for program in _list(data["programs"])),
+            own_log=bool(data.get("own_log", False)),
+            begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
+            journal=None if "journal" not in data else _profile(data["journal"]),
+            patterns=tuple(_pattern(entry) for entry in _list(data["pattern"])),
+        )
+    except (KeyError, TypeError, ValueError, re.error) as error:
+        raise DataError(f"format {name}: {type(error).__name__}: {error}") from None
+
+
+def _pattern(entry: Mapping[str, Any]) -> Pattern:
+    match = re.compile(_bytes(entry["match"]), re.VERBOSE)
+    unknown = set(match.groupindex) - _GROUPS
+    if unknown:
+        raise ValueError(f"unknown groups {sorted(unknown)}; there are {sorted(_GROUPS)}")
+    return Pattern(EventKind(entry["event"]), match, match.groupindex.get("address", 0))
+
+
+def _profile(entry: Mapping[str, Any]) -> Profile:
+    return Profile(
+        units=tuple(str(unit) for unit in _list(entry["units"])),
+        uids=tuple(int(uid) for uid in _list(entry["uids"])),
+        exes=tuple(str(exe) for exe in _list(entry["exes"])),
+    )
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
+
+
+def _bytes(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value.encode("ascii")
+
+
+def _folder() -> Any:
+    return files("popbeforesmtp.formats")

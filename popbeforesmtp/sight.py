@@ -1,0 +1,103 @@
+"""Whether a log still shows what happens: the signs that we have become blind, counted as lines come by.
+
+A daemon that understands nothing looks just like one to whom nobody logs in; the difference must be said.
+"""
+
+import re
+from collections import deque
+from datetime import datetime
+
+from popbeforesmtp.clock import Moment
+from popbeforesmtp.model import LogMessage
+from popbeforesmtp.text import duration
+
+SYSLOGDS = (b"rsyslogd", b"systemd-journald", b"journal", b"syslog-ng", b"syslogd")
+"""Programs that say when messages were dropped."""
+
+# rsyslog's imuxsock: "imuxsock lost 12 messages from pid 34 due to rate-limiting"; imjournal: "… 12 messages lost due to
+# rate-limiting"; journald: "Suppressed 12 messages from dovecot.service"
+_DROPPED = re.compile(
+    rb"imuxsock(?: \[[^\]]{0,100}\])? lost ([0-9]{1,9}) messages from|([0-9]{1,9}) messages lost due to rate-limiting"
+    rb"|Suppressed ([0-9]{1,9}) messages from [!-~]{1,255}"
+)
+_SILENT = 3600.0  # seconds without a line before that can be a sign
+_GAPS = 100  # … and that many times as long as it usually takes
+_LINES = 200  # lines, at least, of which a share is taken
+_SAMPLES = 12  # looks at the clock that must agree
+_AHEAD, _APART = 60.0, 30.0  # seconds that stamps may differ from our clock, and differences from each other
+
+
+class Sight:
+    """What is remembered of one source."""
+
+    def __init__(self) -> None:
+        self.dropped = 0  # messages that the syslog daemon says it dropped
+        self._lines = 0
+        self._unknown = 0
+        self._since: float | None = None  # when the first line came, seconds of CLOCK_BOOTTIME, as all of these
+        self._last = 0.0
+        self._turns = 0  # times that something came
+        self._offsets: deque[float] = deque(maxlen=_SAMPLES)
+
+    def saw(self, lines: int, unknown: int, stamp: datetime | None, now: Moment, *, live: bool) -> None:
+        """Take in that some lines came, how many had no header that we know, and the stamp of the last.
+
+        ``live`` says that it was written just now, so that its stamp can be held against our clock.
+        """
+        self._lines, self._unknown = self._lines + lines, self._unknown + unknown
+        if self._lines >= 2 * _LINES:  # what was long ago counts less and less
+            self._lines, self._unknown = self._lines // 2, self._unknown // 2
+        self._since = now.boottime if self._since is None else self._since
+        self._last = now.boottime
+        self._turns += 1
+        if live and stamp is not None:
+            self._offsets.append((stamp - now.wall).total_seconds())
+
+    def heard(self, message: LogMessage) -> bool:
+        """Take in what a syslog daemon says; tell whether it has dropped messages."""
+        match = _DROPPED.match(message.text) if message.program in SYSLOGDS else None
+        if match is not None:
+            self.dropped += int(next(group for group in match.groups() if group))
+        return match is not None
+
+    def warnings(self, now: Moment) -> dict[str, str]:
+        """Say what looks as if we were blind, by a word for each sign."""
+        signs = {
+            "headers": self._headers(),
+            "clock": self._clock(),
+            "silence": self._silence(now),
+            "dropped": self._dropped(),
+        }
+        return {sign: text for sign, text in signs.items() if text}
+
+    def _headers(self) -> str:
+        if self._lines < _LINES or self._unknown * 2 < self._lines:
+            return ""
+        share = 100 * self._unknown // self._lines
+        return f"{share} % of the last lines have no header that we know; look at them with `pop-before-smtp scan`"
+
+    def _clock(self) -> str:
+        if len(self._offsets) < _SAMPLES or max(self._offsets) - min(self._offsets) > _APART:
+            return ""
+        offset = sorted(self._offsets)[_SAMPLES // 2]
+        if abs(offset) <= _AHEAD:
+            return ""
+        where = "ahead of" if offset > 0 else "behind"
+        way_out = "set timezone for this source, or the clock of the host that writes it"
+        return f"stamps lie a steady {duration(abs(offset))} {where} this machine's clock; {way_out}"
+
+    def _silence(self, now: Moment) -> str:
+        if self._since is None or self._turns < _LINES:
+            return ""
+        usual = (self._last - self._since) / self._turns
+        silent = now.boottime - self._last
+        if silent < max(_SILENT, _GAPS * usual):
+            return ""
+        return (
+            f"nothing was written for {duration(silent)}, and before that every {duration(usual)}; is it still the log?"
+        )
+
+    def _dropped(self) -> str:
+        if not self.dropped:
+            return ""
+        return f"the syslog daemon dropped {self.dropped} messages (rate limit): logins may be among them"
