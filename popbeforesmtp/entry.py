@@ -56,7 +56,8 @@ class EntryReader:
         if message is None:
             return None
         tag = "SYSLOG_IDENTIFIER" if "SYSLOG_IDENTIFIER" in fields else "_COMM"
-        return LogMessage(time, _bytes(fields.get(tag)) or b"", message, sender)
+        program = _bytes(fields.get(tag)) or b""
+        return LogMessage(time, program, message, sender, b"%b[%b]: " % (program, _text(fields, "_PID").encode()))
 
     def glance(self, data: bytes, now: datetime) -> tuple[datetime | None, bool]:
         """Return the time of a block's last entry, and that no stamp in it is unsure; nothing is remembered."""

@@ -63,7 +63,7 @@ _REST = re.compile(
 )
 # RFC 5424, section 6. The text of rsyslog begins with a blank of its own.
 _RFC5424 = re.compile(
-    rb"(?:<[0-9]{1,3}>)?1 (%b|- )[!-~]{1,255} ([!-~]{1,64}) [!-~]{1,128} [!-~]{1,32} "
+    rb"(?:<[0-9]{1,3}>)?1 (%b|- )([!-~]{1,255}) ([!-~]{1,64}) ([!-~]{1,128}) [!-~]{1,32} "
     rb"(?:-|(?:\[%b(?: %b=%b){0,64}+\]){1,32}+)(?: (?:\xef\xbb\xbf)? ?|\Z)"
     % (STAMPS["rfc3339"], _SD_NAME, _SD_NAME, _SD_VALUE),
     re.DOTALL,
@@ -113,13 +113,13 @@ class HeaderReader:
             self._see("rfc3339" if stamp[:1].isdigit() else "traditional", stamp, now)
         rest = line[match.end() :]
         if program is not None:
-            return LogMessage(self._time, program, _once(rest) if rest[:17] == REPEATED else rest)
+            text = _once(rest) if rest[:17] == REPEATED else rest
+            return LogMessage(self._time, program, text, None, match[0][len(stamp) :])
         if rest[:3] == b"std" and not inside and stamp[:1].isdigit():
             piece = _CONTAINER.match(rest)
             if piece is not None:
                 return self._unwrap(piece[1].decode(), rest[piece.end() :], now, whole=piece[2] == b"F")
-        program, text = _split(rest)
-        return LogMessage(self._time, program, _once(text) if program else text)
+        return self._finish(*_split(rest))
 
     def glance(self, data: bytes, now: datetime) -> tuple[datetime | None, bool]:
         """Return the time of a block's last line, and whether a stamp in it may mean either of two times.
@@ -140,8 +140,8 @@ class HeaderReader:
             self._stamp, self._time = stamp, read_stamp(style, stamp, now, self.zone, self.previous)
         self.previous = self._time or self.previous
 
-    def _finish(self, program: bytes | None, text: bytes) -> LogMessage:
-        return LogMessage(self._time, program, _once(text) if program else text)
+    def _finish(self, program: bytes | None, text: bytes, writer: bytes) -> LogMessage:
+        return LogMessage(self._time, program, _once(text) if program else text, None, writer)
 
     def _read_rare(self, line: bytes, now: datetime, inside: bool) -> LogMessage | None:
         if line[:1] == b"{":
@@ -149,8 +149,9 @@ class HeaderReader:
         match = _RFC5424.match(line)
         if match is not None:
             self._see("rfc3339", match[1], now)
-            program = match[2] if match[2] != b"-" and _PROGRAM.fullmatch(match[2]) else b""
-            return self._finish(program, line[match.end() :])
+            _, host, program, process = match.groups()
+            program = program if program != b"-" and _PROGRAM.fullmatch(program) else b""
+            return self._finish(program, line[match.end() :], b"%b %b[%b]: " % (host, program, process))
         match = _PRIORITY.match(line)
         if match is not None:
             return self.read(line[match.end() :], now, inside=inside)
@@ -159,7 +160,7 @@ class HeaderReader:
             if match is not None:
                 self._see(style, match.group(), now)
                 rest = line[match.end() :]
-                return self._finish(*((None, rest) if style in OWN_STAMPS else _split(rest)))
+                return self._finish(*((None, rest, b"") if style in OWN_STAMPS else _split(rest)))
         return None
 
     def _read_json(self, line: bytes, now: datetime) -> LogMessage | None:
@@ -192,7 +193,7 @@ class HeaderReader:
             return LogMessage(outer, None, line)
         time = None if outer is None or message.time is None else min(outer, message.time)
         self.previous = time or self.previous
-        return LogMessage(time, message.program, message.text)
+        return LogMessage(time, message.program, message.text, None, message.writer)
 
 
 def split_tag(text: bytes) -> tuple[bytes, bytes] | None:
@@ -201,15 +202,15 @@ def split_tag(text: bytes) -> tuple[bytes, bytes] | None:
     return None if match is None else (match[1], text[match.end() :])
 
 
-def _split(rest: bytes) -> tuple[bytes | None, bytes]:
-    """Take host, facility and tag off what stands behind a stamp: the program, as LogMessage has it, and the text."""
+def _split(rest: bytes) -> tuple[bytes | None, bytes, bytes]:
+    """Take host, facility and tag off what stands behind a stamp: program, text and writer, as LogMessage has them."""
     blank = rest.find(b" ")
     if rest[blank - 1 : blank] == b":" and rest[blank - 2 : blank - 1] != b"]":  # a service: `_REST` would say the same
-        return None, rest
+        return None, rest, b""
     match = _REST.match(rest)
     if match is None:
-        return None, rest
-    return match[2] or match[3] or match[4] or match[5] or b"", rest[match.end() :]
+        return None, rest, b""
+    return match[2] or match[3] or match[4] or match[5] or b"", rest[match.end() :], match[0]
 
 
 def _once(text: bytes) -> bytes:

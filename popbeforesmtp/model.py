@@ -1,6 +1,6 @@
 """The values that travel through the pipeline, in the order in which they come to be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -42,14 +42,19 @@ class LogMessage:
     program: bytes | None  # exact syslog tag; None in a server's own log file, which has none
     text: bytes  # all that stands behind the header
     sender: Sender | None = None  # None in a file, which cannot tell
+    writer: bytes = field(
+        default=b"", compare=False
+    )  # host, tag and process id as the header has them: the same for all lines of one process
 
 
 class EventKind(StrEnum):
     """What a server reports of a session."""
 
+    CONNECT = "connect"  # the address of a session whose login line has none
     LOGIN = "login"
     LOGOUT = "logout"
     FAILURE = "failure"
+    OTHER = "other"  # nothing by itself, but it ends what waited for another line
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,10 @@ class SessionEvent:
     session: str | None = None  # ties the lines of one session together
     mail_pid: str | None = None  # process of the session, where the server has one for each
     genuine: bool = True  # false where the journal says that somebody else than the server wrote it
+    key: str | None = None  # names the session among those of this format
+    writer: bytes = b""  # who wrote the line, in formats of which lines are read together
+    cut: bool = False  # the end of the line is missing, and may be taken for a line of its own
+    ends: bool = False  # the line ends as a whole one does
 
 
 class Verdict(StrEnum):

@@ -237,9 +237,9 @@ class Pipeline:
                 followed.sieve.met(message.program)
             return
         event = followed.formats.read(message)
+        event = None if event is None else followed.sessions.join(event)
         if event is None:
             return
-        event = followed.sessions.join(event)
         self.counts[event.kind] += 1
         self._decide(event, origin)
 

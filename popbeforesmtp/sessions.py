@@ -1,45 +1,98 @@
-"""Joins the lines of one session: a logout carries no address, its login did.
+"""Reads the lines of one session together.
 
-Dovecot names the session on both lines (2.3 and later), or at least the process that served it. The logout may be
-written before its own login, for two processes write them; it then has no address, and nothing is lost.
+A logout carries no address, its login did. Some servers write the address on a line of its own, before the login. And a
+logger that cuts long records may make a line of what a stranger sent; what follows a cut record is not believed.
 """
 
 from collections import OrderedDict
 from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple, TypeVar
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.model import EventKind, SessionEvent
 
-_OPEN_SESSIONS = 100_000
-"""How many open sessions are remembered at most; the oldest is forgotten first."""
+_OPEN = 100_000  # open sessions that are remembered at most; the oldest is forgotten first
+_WAITING = 10_000  # connections whose login is waited for at most
+_PATIENCE = timedelta(seconds=120)  # from a connection to its login
+_DOUBTED = 2  # records behind a cut one that may be its rest
+
+_Key = tuple[str, str]
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Connection(NamedTuple):
+    """A client that has not logged in yet."""
+
+    client: ClientAddress
+    time: datetime
 
 
 class Sessions:
-    """The sessions of one source that are open."""
+    """The sessions of one source."""
 
-    def __init__(self, limit: int = _OPEN_SESSIONS) -> None:
+    def __init__(self, limit: int = _OPEN) -> None:
         self._limit = limit
-        self._clients: OrderedDict[tuple[str, str, str], ClientAddress] = OrderedDict()
+        self._open: OrderedDict[_Key, ClientAddress] = OrderedDict()
+        self._waiting: OrderedDict[_Key, _Connection] = OrderedDict()
+        self._doubted: OrderedDict[bytes, int] = OrderedDict()  # writers, and records not to be believed any more
 
-    def join(self, event: SessionEvent) -> SessionEvent:
-        """Remember a login's address, and give it to its logout."""
-        key = _key(event)
-        if key is None or not event.genuine:
-            return event
-        if event.kind is EventKind.LOGIN and event.client is not None:
-            self._clients[key] = event.client
-            self._clients.move_to_end(key)
-            if len(self._clients) > self._limit:
-                self._clients.popitem(last=False)
-        elif event.kind is EventKind.LOGOUT and event.client is None:
-            return replace(event, client=self._clients.pop(key, None))
+    def join(self, event: SessionEvent) -> SessionEvent | None:
+        """Say what a line means together with those before it; None where it means nothing, or is not believed."""
+        if not event.genuine:
+            return event if event.kind in (EventKind.LOGIN, EventKind.LOGOUT, EventKind.FAILURE) else None
+        if event.writer and not self._is_whole(event):
+            return None
+        key = None if event.key is None else (event.format, event.key)
+        match event.kind:
+            case EventKind.CONNECT:
+                self._connect(key, event)
+                return None
+            case EventKind.OTHER:
+                if key is not None:
+                    self._waiting.pop(key, None)
+                return None
+            case EventKind.LOGIN:
+                return self._login(key, event)
+            case EventKind.LOGOUT if event.client is None and key is not None:
+                return replace(event, client=self._open.pop(key, None))
+            case EventKind.LOGOUT if key is not None:
+                self._open.pop(key, None)
+            case EventKind.FAILURE if event.client is None and key is not None:
+                waiting = self._waiting.get(key)
+                return event if waiting is None else replace(event, client=waiting.client)
+        return event
+
+    def _is_whole(self, event: SessionEvent) -> bool:
+        """Say whether a record cannot be the rest of one that was cut; remember if the next one can."""
+        left = self._doubted.pop(event.writer, 0)
+        if event.cut:
+            _remember(self._doubted, event.writer, _DOUBTED, _WAITING)
+        elif left > 1 and not event.ends:
+            _remember(self._doubted, event.writer, left - 1, _WAITING)
+        return not left
+
+    def _connect(self, key: _Key | None, event: SessionEvent) -> None:
+        if key is None or event.client is None or event.time is None:
+            return
+        _remember(self._waiting, key, _Connection(event.client, event.time), _WAITING)
+
+    def _login(self, key: _Key | None, event: SessionEvent) -> SessionEvent | None:
+        """Give a login its connection's address, if it has none; remember it for its logout."""
+        waiting = None if key is None else self._waiting.pop(key, None)
+        if event.client is None:
+            if waiting is None or event.time is None or not timedelta() <= event.time - waiting.time <= _PATIENCE:
+                return None
+            event = replace(event, client=waiting.client)
+        if key is not None and event.client is not None:
+            _remember(self._open, key, event.client, self._limit)
         return event
 
 
-def _key(event: SessionEvent) -> tuple[str, str, str] | None:
-    """Name the session that a line belongs to; the session id where there is one, for process ids come again."""
-    if event.session:
-        return (event.format, "session", event.session)
-    if event.mail_pid:
-        return (event.format, "pid", event.mail_pid)
-    return None
+def _remember(remembered: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    """Remember something, and forget what is oldest."""
+    remembered[key] = value
+    remembered.move_to_end(key)
+    if len(remembered) > most:
+        remembered.popitem(last=False)

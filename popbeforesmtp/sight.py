@@ -14,8 +14,8 @@ from popbeforesmtp.text import duration
 SYSLOGDS = (b"rsyslogd", b"systemd-journald", b"journal", b"syslog-ng", b"syslogd")
 """Programs that say when messages were dropped."""
 
-# rsyslog's imuxsock: "imuxsock lost 12 messages from pid 34 due to rate-limiting"; imjournal: "… 12 messages lost due to
-# rate-limiting"; journald: "Suppressed 12 messages from dovecot.service"
+# rsyslog's imuxsock: "imuxsock lost 12 messages from pid 34 due to rate-limiting"; its imjournal: "… 12 messages lost
+# due to rate-limiting"; journald: "Suppressed 12 messages from dovecot.service"
 _DROPPED = re.compile(
     rb"imuxsock(?: \[[^\]]{0,100}\])? lost ([0-9]{1,9}) messages from|([0-9]{1,9}) messages lost due to rate-limiting"
     rb"|Suppressed ([0-9]{1,9}) messages from [!-~]{1,255}"

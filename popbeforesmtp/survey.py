@@ -10,6 +10,7 @@ from pathlib import Path
 from popbeforesmtp.formats import Formats
 from popbeforesmtp.model import EventKind
 from popbeforesmtp.pipeline import LineReader
+from popbeforesmtp.sessions import Sessions
 from popbeforesmtp.text import duration
 
 _SAMPLE = 1_048_576  # bytes of the end of a log
@@ -43,7 +44,7 @@ class Survey:
 
 def look(lines: Iterable[bytes], header: LineReader, formats: Formats, now: datetime) -> Survey:
     """Take lines, without their LF, through header and formats."""
-    seen = Survey()
+    seen, sessions = Survey(), Sessions()
     for line in lines:
         seen.lines += 1
         message = header.read(line, now)
@@ -52,6 +53,7 @@ def look(lines: Iterable[bytes], header: LineReader, formats: Formats, now: date
             continue
         seen.last_line_at = message.time or seen.last_line_at
         event = formats.read(message)
+        event = None if event is None else sessions.join(event)
         if event is not None and event.genuine:
             seen.events[event.format] += 1
             seen.logins += event.kind is EventKind.LOGIN

@@ -12,14 +12,19 @@ from tests.clocks import START
 CLIENT, OTHER = ClientAddress("192.0.2.1"), ClientAddress("192.0.2.2")
 
 
+def key(session: str | None, pid: str | None) -> str | None:
+    """Name a session as the engine does."""
+    return f"session {session}" if session else f"mail_pid {pid}" if pid else None
+
+
 def login(client: ClientAddress = CLIENT, session: str | None = None, pid: str | None = None) -> SessionEvent:
     """Return a login."""
-    return SessionEvent(EventKind.LOGIN, START, "dovecot", client=client, user="alice", session=session, mail_pid=pid)
+    return SessionEvent(EventKind.LOGIN, START, "dovecot", client=client, user="alice", key=key(session, pid))
 
 
 def logout(session: str | None = None, pid: str | None = None) -> SessionEvent:
     """Return a logout, which has no address."""
-    return SessionEvent(EventKind.LOGOUT, START, "dovecot", user="alice", session=session, mail_pid=pid)
+    return SessionEvent(EventKind.LOGOUT, START, "dovecot", user="alice", key=key(session, pid))
 
 
 @pytest.mark.parametrize(("session", "pid"), [("AbC", None), (None, "123"), ("AbC", "123")])

@@ -8,6 +8,7 @@ from popbeforesmtp.formats import Formats
 from popbeforesmtp.header import COMMON, REPEATED
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 from popbeforesmtp.pipeline import LineReader
+from popbeforesmtp.sessions import Sessions
 from popbeforesmtp.sieve import Sieve
 from popbeforesmtp.text import local
 
@@ -44,24 +45,30 @@ class Summary:
         elif event is not None:
             self.forged += 1
 
-    def block(self, data: bytes, header: LineReader, formats: Formats, sieve: Sieve, now: datetime) -> None:
-        """Count whole lines without a look at those that cannot mean anything; no time is made of any stamp."""
+    def block(
+        self, data: bytes, header: LineReader, formats: Formats, sieve: Sieve, sessions: Sessions, now: datetime
+    ) -> None:
+        """Count whole lines without a look at those that cannot mean anything; no time is made of most stamps."""
         common, find, counts = _COMMON.match, formats.find, self._counts
         for start, end in sieve.find(data):
             head = common(data, start, end)
             program = None if head is None else head[2]
-            if head is None or program is None or data.startswith(REPEATED, head.end()):
+            if (
+                head is None
+                or program is None
+                or data.startswith(REPEATED, head.end())
+                or formats.reads_together(program)
+            ):
                 message = header.read(data[start:end], now)
-                if message is None:
-                    self.unknown_headers += 1
-                    continue
-                program = message.program
-                found = find(program, message.text, 0, len(message.text))
-            else:
-                found = find(program, data, head.end(), end)
+                event = None if message is None else formats.read(message)
+                event = None if event is None else sessions.join(event)
+                self.unknown_headers += message is None and start != end
+                if event is not None:
+                    counts[event.format, event.service or "-", event.kind] += 1
+                continue
+            found = find(program, data, head.end(), end)
             if found is not None:
-                service = found.match["service"] if "service" in found.match.re.groupindex else b"-"
-                counts[found.format, service.decode(), found.event] += 1
+                counts[found.format, formats.service(found, program), found.event] += 1
             elif not formats.knows(program):
                 sieve.met(program)
         self.lines += data.count(b"\n")

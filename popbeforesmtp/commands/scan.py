@@ -65,9 +65,10 @@ def _events(name: str, origin: str, summary: "Summary") -> "Iterator[tuple[int, 
         for line in lines.split(b"\n")[:-1]:
             message = header.read(line, now)
             event = None if message is None else engine.read(message)
+            event = None if event is None else sessions.join(event)
             summary.line(message, event)
             if event is not None and event.genuine:
-                yield number, sessions.join(event)
+                yield number, event
             number += 1
 
 
@@ -77,17 +78,19 @@ def _count(name: str, origin: str, summary: "Summary") -> None:
 
     from popbeforesmtp import wiring
     from popbeforesmtp.commands._read import whole_lines
+    from popbeforesmtp.sessions import Sessions
 
-    engine, now = wiring.engine(), datetime.now(UTC)
+    engine, sessions, now = wiring.engine(), Sessions(), datetime.now(UTC)
     header = wiring.line_reader(journal=origin == "journal")
     sieve = engine.sieve()
     for lines, _ in whole_lines(name):
         if origin == "log":
-            summary.block(lines, header, engine, sieve, now)
+            summary.block(lines, header, engine, sieve, sessions, now)
             continue
         for line in lines.split(b"\n")[:-1]:
             message = header.read(line, now)
-            summary.line(message, None if message is None else engine.read(message))
+            event = None if message is None else engine.read(message)
+            summary.line(message, None if event is None else sessions.join(event))
 
 
 def _object(name: str, line: int, event: "SessionEvent") -> dict[str, object]:

@@ -5,8 +5,9 @@ dispatches, so text that a stranger puts into another program's lines never reac
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import TypedDict
 
 from popbeforesmtp.addresses import ClientAddress, parse_address
 from popbeforesmtp.formats import Found
@@ -22,6 +23,7 @@ LONGEST_LINE = 16384
 """Bytes of the longest message that is looked at."""
 
 _CONTROL = bytes((*range(32), 127))
+_PID = re.compile(rb"\[[0-9]{1,10}\]: ")
 _ADDRESSES = 8192
 """Addresses whose canonical text is remembered: clients come again, and it takes ten times as long to find out."""
 
@@ -35,7 +37,7 @@ class Engine:
     def __init__(self, formats: Iterable[Format], units: tuple[str, ...] = ()) -> None:
         self.formats = tuple(formats)
         self._units = units
-        self._profiles = {known.name: known.journal for known in self.formats}
+        self._formats = {known.name: known for known in self.formats}
         self._by_program: dict[bytes | None, list[Format]] = {}
         for known in self.formats:
             keys: tuple[bytes | None, ...] = (*known.programs, None) if known.own_log else known.programs
@@ -54,11 +56,18 @@ class Engine:
 
     def read(self, message: LogMessage) -> SessionEvent | None:
         """Return the event that a message reports, or None."""
-        found = self.find(message.program, message.text, 0, len(message.text))
-        if found is None and message.program is None:  # a log without hosts looks like a server's own
-            tagged = split_tag(message.text)
-            found = None if tagged is None else self.find(*tagged, 0, len(tagged[1]))
-        return None if found is None else self._event(found, message)
+        program, text = message.program, message.text
+        found = self.find(program, text, 0, len(text))
+        if found is None and program is None:  # a log without hosts looks like a server's own
+            tagged = split_tag(text)
+            if tagged is None:
+                return None
+            program, text = tagged
+            found = self.find(program, text, 0, len(text))
+        if found is not None:
+            return self._event(found, program, message)
+        together = next((known for known in self._by_program.get(program, ()) if known.together), None)
+        return None if together is None else self._other(together, message)
 
     def find(self, program: bytes | None, data: bytes, start: int, end: int) -> Found | None:
         """Match a message that stands in ``data`` from ``start`` to ``end``; None where it means nothing."""
@@ -67,36 +76,97 @@ class Engine:
             return None
         for known in formats:
             for pattern in known.patterns:
-                match = pattern.match.fullmatch(data, start, end)
+                match = pattern.matches(data, start, end)
                 if match is not None:
                     return _believed(known, pattern, match)
         return None
 
+    def service(self, found: Found, program: bytes | None) -> str:
+        """Name the service of a message: "pop3", "imap", or what the format calls it; "-" where it is not known."""
+        named = found.match["service"] if "service" in found.match.re.groupindex else None
+        known = self._formats[found.format]
+        raw = _text(named or program) or ""
+        return known.services.get(raw, raw if named else "-")
+
     def knows(self, program: bytes | None) -> bool:
         """Say whether some format reads the lines of a program."""
         return program in self._by_program
+
+    def reads_together(self, program: bytes | None) -> bool:
+        """Say whether a program's lines tell enough only together with others: `find` does not do for them."""
+        return any(known.together for known in self._by_program.get(program, ()))
 
     def _begins(self, program: bytes | None) -> tuple[bytes, ...]:
         """Return what the messages of a program begin with that can mean anything; nothing where that can be all."""
         begins = [known.begins for known in self._by_program.get(program, ())]
         return () if () in begins else tuple(begin for each in begins for begin in each)
 
-    def _event(self, found: Found, message: LogMessage) -> SessionEvent:
-        name, kind, match, client = found
-        sender, profile = message.sender, self._profiles[name]
-        values = {name: value for name, value in match.groupdict().items() if value}
+    def _event(self, found: Found, program: bytes | None, message: LogMessage) -> SessionEvent:
+        known = self._formats[found.format]
+        values = {name: value for name, value in found.match.groupdict().items() if value}
+        service = self.service(found, program)
         return SessionEvent(
-            kind=kind,
+            kind=found.event,
             time=message.time,
-            format=name,
-            client=client,
+            format=known.name,
+            client=found.client,
             user=_text(values.get("user")),
-            service=_text(values.get("service")),
+            service=None if service == "-" else service,
             mechanism=(_text(values.get("mechanism")) or "").upper() or None,
             session=_text(values.get("session")),
             mail_pid=_text(values.get("mail_pid")),
-            genuine=sender is None or (profile is not None and profile.fits(sender, self._units)),
+            genuine=self._is_genuine(known, message),
+            key=_key(found, values, message.writer),
+            **_order(known, message),
         )
+
+    def _other(self, known: Format, message: LogMessage) -> SessionEvent:
+        """Make an event of a line that means nothing by itself, but stands between others that do."""
+        return SessionEvent(
+            kind=EventKind.OTHER,
+            time=message.time,
+            format=known.name,
+            genuine=self._is_genuine(known, message),
+            key=_process(message.writer),
+            **_order(known, message),
+        )
+
+    def _is_genuine(self, known: Format, message: LogMessage) -> bool:
+        sender = message.sender
+        return sender is None or (known.journal is not None and known.journal.fits(sender, self._units))
+
+
+class _Order(TypedDict):
+    writer: bytes
+    cut: bool
+    ends: bool
+
+
+def _order(known: Format, message: LogMessage) -> _Order:
+    """Say what must be known of a line to read it together with others."""
+    if not known.together:
+        return {"writer": b"", "cut": False, "ends": False}
+    ends = known.cut is not None and known.cut.ends.search(message.text) is not None
+    cut = known.cut is not None and not ends and message.text.startswith(known.cut.begins)
+    return {"writer": message.writer, "cut": cut, "ends": ends}
+
+
+def _key(found: Found, values: Mapping[str, bytes], writer: bytes) -> str | None:
+    """Name the session that a line belongs to, by the first of the things that may name it and that the line has."""
+    for join in found.join:
+        if join == "pid":
+            return _process(writer)
+        value = values.get(join)
+        if join == "port" and value is not None:  # the server does not tell two sessions of one client apart otherwise
+            value = b"%b:%b" % ((found.client or "").encode(), value)
+        if value is not None:
+            return f"{join} {_text(value)}"
+    return None
+
+
+def _process(writer: bytes) -> str | None:
+    """Name the process that wrote a line; None where its header does not."""
+    return f"process {_text(writer)}" if _PID.search(writer) else None
 
 
 def _believed(known: Format, pattern: Pattern, match: re.Match[bytes]) -> Found | None:
@@ -105,11 +175,12 @@ def _believed(known: Format, pattern: Pattern, match: re.Match[bytes]) -> Found 
         text = match[0]
         if len(text) > LONGEST_LOGIN or len(text.translate(None, _CONTROL)) != len(text):
             return None
-    address = match[pattern.address] if pattern.address else None
-    client = None if address is None else _client(address)
-    if client is None and pattern.event is not EventKind.LOGOUT:
-        return None
-    return Found(known.name, pattern.event, match, client)
+    client = None
+    if pattern.address:
+        client = _client(match[pattern.address] or b"")
+        if client is None and pattern.event is not EventKind.LOGOUT:
+            return None
+    return Found(known.name, pattern.event, match, client, pattern.join)
 
 
 @lru_cache(_ADDRESSES)

@@ -10,7 +10,8 @@ from typing import Any
 from popbeforesmtp.errors import DataError
 from popbeforesmtp.model import EventKind, Sender
 
-_GROUPS = frozenset({"address", "mail_pid", "mechanism", "service", "session", "user"})
+_GROUPS = frozenset({"address", "mail_pid", "mechanism", "port", "service", "session", "user"})
+_JOINS = ("session", "mail_pid", "port", "pid")
 _TRANSPORTS = ("syslog", "stdout", "journal")  # systemd.journal-fields(7); the kernel and journald write no logins
 
 
@@ -21,6 +22,15 @@ class Pattern:
     event: EventKind
     match: re.Pattern[bytes]
     address: int  # number of the group that holds the client's address; 0 where none does
+    join: tuple[str, ...]  # what names the session: the first of these that the line has
+    once: tuple[bytes, ...]  # what must stand in the line exactly once
+
+    def matches(self, data: bytes, start: int, end: int) -> re.Match[bytes] | None:
+        """Match a whole message, that stands in ``data`` from ``start`` to ``end``."""
+        match = self.match.fullmatch(data, start, end)
+        if match is not None and self.once and any(data.count(key, start, end) != 1 for key in self.once):
+            return None
+        return match
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,14 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """How to tell a record that a logger has cut, whose rest then looks like a record of its own."""
+
+    begins: bytes  # a record that begins so …
+    ends: re.Pattern[bytes]  # … and does not end so was cut
+
+
+@dataclass(frozen=True, slots=True)
 class Format:
     """What one server family writes into its log."""
 
@@ -51,8 +69,15 @@ class Format:
     programs: tuple[bytes, ...]  # exact syslog tags
     own_log: bool  # whether it can also write a log file by itself, without tags
     begins: tuple[bytes, ...]  # what each message begins with that can mean anything; empty: with anything
+    services: Mapping[str, str]  # what a captured service, or else a program, is called; else it is called so
+    cut: Cut | None
     journal: Profile | None  # None: not believed from the journal
     patterns: tuple[Pattern, ...]
+
+    @property
+    def together(self) -> bool:
+        """Whether lines of one process must be read together, for one alone does not tell enough."""
+        return self.cut is not None or any(pattern.event is EventKind.CONNECT for pattern in self.patterns)
 
 
 def packaged() -> list[str]:
@@ -69,25 +94,38 @@ def parse(name: str, text: str) -> Format:
     """Read a format file. Raises DataError where it is not as it must be."""
     try:
         data = tomllib.loads(text)
-        return Format(
+        known = Format(
             name=name,
             title=str(data["title"]),
             programs=tuple(_bytes(program) for program in _list(data["programs"])),
             own_log=bool(data.get("own_log", False)),
             begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
+            services={str(key): str(value) for key, value in data.get("services", {}).items()},
+            cut=None if "cut" not in data else Cut(_bytes(data["cut"]["begins"]), _compile(data["cut"]["ends"])),
             journal=None if "journal" not in data else _profile(data["journal"]),
             patterns=tuple(_pattern(entry) for entry in _list(data["pattern"])),
         )
+        if known.together and known.begins:
+            raise ValueError("begins: every line must be seen of a format whose lines are read together")
+        return known
     except (KeyError, TypeError, ValueError, re.error) as error:
         raise DataError(f"format {name}: {type(error).__name__}: {error}") from None
 
 
 def _pattern(entry: Mapping[str, Any]) -> Pattern:
-    match = re.compile(_bytes(entry["match"]), re.VERBOSE)
+    match = _compile(entry["match"])
     unknown = set(match.groupindex) - _GROUPS
     if unknown:
         raise ValueError(f"unknown groups {sorted(unknown)}; there are {sorted(_GROUPS)}")
-    return Pattern(EventKind(entry["event"]), match, match.groupindex.get("address", 0))
+    join = (str(entry["join"]),) if "join" in entry else _JOINS[:2]
+    if set(join) - set(_JOINS):
+        raise ValueError(f"join = {join[0]!r}; there are {_JOINS}")
+    once = tuple(_bytes(key) for key in _list(entry.get("once", [])))
+    return Pattern(EventKind(entry["event"]), match, match.groupindex.get("address", 0), join, once)
+
+
+def _compile(text: object) -> re.Pattern[bytes]:
+    return re.compile(_bytes(text), re.VERBOSE)
 
 
 def _profile(entry: Mapping[str, Any]) -> Profile:
