@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-UNPACK: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
+UNPACK: dict[str, Callable[[Path | IO[bytes]], IO[bytes]]] = {
+    ".gz": gzip.open,  # type: ignore[dict-item]
+    ".bz2": bz2.open,  # type: ignore[dict-item]
+    ".xz": lzma.open,
+}
 """How rotated logs are compressed, by their suffix."""
 
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -18,13 +22,15 @@ LONGEST_LINE = 65536
 """Bytes of the longest line that is handed over, its LF not counted; a longer one is passed by up to its LF."""
 
 
-def find_long_line(data: bytes) -> int:
-    """Return where the first line begins that is too long, whether or not its LF has come; -1 where none is."""
+def find_long_line(data: bytes, start: int = 0) -> int:
+    """Return where the first line begins that is too long, whether or not its LF has come; -1 where none is.
+
+    The first line begins at ``start``.
+    """
     # A line that is too long covers one of these windows whole; else there is no need to look at every line.
     window = LONGEST_LINE // 2
-    if all(data.find(b"\n", start, start + window) >= 0 for start in range(0, len(data) - window + 1, window)):
+    if all(data.find(b"\n", at, at + window) >= 0 for at in range(start, len(data) - window + 1, window)):
         return -1
-    start = 0
     while len(data) - start > LONGEST_LINE:
         end = data.find(b"\n", start, start + LONGEST_LINE + 1)
         if end < 0:

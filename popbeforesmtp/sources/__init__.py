@@ -25,6 +25,10 @@ class Source(Protocol):
     name: str
     journal: bool  # its lines are the journal's entries, as ``journalctl -o json`` writes them; else they are a log's
 
+    @property
+    def format(self) -> str | None:
+        """The one format that its lines are of; None: any that comes with the program."""
+
     def watch(self, ring: Callable[[], None]) -> None:
         """Begin to call ``ring``, from any thread, whenever there may be something to read."""
 

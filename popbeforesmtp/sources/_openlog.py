@@ -2,77 +2,137 @@
 
 import errno
 import os
-import shutil
 import stat
-import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
-from popbeforesmtp.lines import UNPACK, UNREADABLE
-from popbeforesmtp.sources._checkpoint import TAIL, Place, take_place
+from popbeforesmtp.lines import UNPACK
+from popbeforesmtp.sources._checkpoint import HEAD, TAIL, Place, make_place, read_tail
+from popbeforesmtp.sources._unpacking import Unpacking, beginning
 
 _PIECE = 262_144
 """Bytes read at once; perf: between 64 KiB and 16 MiB it makes no difference."""
 
 
 class OpenLog:
-    """A file that lines are read from. Raises OSError where it cannot be opened, or is no regular file."""
+    """A file that lines are read from, once it is ready. Raises OSError where it cannot be opened, or is irregular."""
 
     def __init__(self, path: Path) -> None:
-        status = path.stat()
-        self.identity = (status.st_dev, status.st_ino)  # of what the path named, packed or not
-        self._packed = status.st_mtime_ns if path.suffix in UNPACK else None
-        self.descriptor = _opened(path) if self._packed is None else _unpacked(path)
+        self.path = path
+        self._unpacking: Unpacking | None = None
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        status = os.fstat(self.descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        self.identity = (status.st_dev, status.st_ino)
+        self.packed = path.suffix in UNPACK
+        self.since: datetime | None = None  # what was written before is to be passed by
         self.offset = 0
+        self.known = 0  # bytes before the offset that come with what stands behind it
+        self.lost = False  # it is not the file that its place was in, after all
         self.skipping = False  # inside a line that is too long
         self.grown_at = time.monotonic()
-        self.place: Place | None = None  # as it was last taken
+        self._modified = status.st_mtime_ns  # of a packed file: of that, not of what it holds
+        self._place: Place | None = None  # of a packed file: not proven yet
         self._whole = 0  # the last offset that stood just behind an LF
+        self._whole_tail = b""  # what stands before that
         self._tail = b""  # what was read last: if that changes, the file was written over
+        self._read_head = b""  # the first of what was read
+        self._packed_head = b""
+        if self.packed:
+            self._packed_head = self.beginning(HEAD)
+            self._unpacking = Unpacking(os.dup(self.descriptor), path.suffix)
 
     @classmethod
     def at(cls, path: Path, place: Place) -> "OpenLog | None":
         """Open a file at a place; None where it is not the file that the place is in, or cannot be read."""
         try:
             log = cls(path)
-        except UNREADABLE:
+        except OSError:
             return None
         try:
-            if place.fits(log.descriptor):
-                log.offset = log._whole = place.offset
-                log.place = place
-                log._tail = os.pread(log.descriptor, min(TAIL, place.offset), place.offset - min(TAIL, place.offset))
+            if log.packed and place.may_begin(log._packed_head, log.identity):
+                log._place = place
+                return log
+            if not log.packed and place.fits(log.descriptor):
+                log.go_to(place.offset)
                 return log
         except OSError:
             pass
         log.close()
         return None
 
-    def piece(self) -> bytes | None:
-        """Return what stands behind the offset; None where the file no longer holds what was read before it."""
-        known = len(self._tail)
-        data = os.pread(self.descriptor, _PIECE + known, self.offset - known)
-        return data[known:] if data[:known] == self._tail else None
+    def ready(self, ring: Callable[[], None]) -> bool:
+        """Say whether it can be read: a packed log is unpacked first, and ``ring`` called then. Raises UNREADABLE."""
+        if self._unpacking is None:
+            return True
+        if not self._unpacking.ready(ring) or self._unpacking.plain is None:
+            return False
+        os.close(self.descriptor)
+        self.descriptor, self._unpacking = self._unpacking.plain, None
+        place, self._place = self._place, None
+        if place is not None and place.offset > 0:
+            self.lost = not place.fits(self.descriptor)  # read from its beginning then: a line twice, rather than never
+            self.go_to(0 if self.lost else place.offset)
+        return True
+
+    def beginning(self, size: int) -> bytes:
+        """Return what it begins with. Must not be called while it is unpacked."""
+        return beginning(self.descriptor, self.path.suffix, size) if self.packed else os.pread(self.descriptor, size, 0)
+
+    def head(self) -> bytes:
+        """Return the HEAD bytes that it begins with, less while it is shorter."""
+        return self._packed_head if self.packed else os.pread(self.descriptor, HEAD, 0)
+
+    def go_to(self, offset: int) -> None:
+        """Go on from an offset that stands just behind an LF."""
+        self._read_head = os.pread(self.descriptor, min(offset, HEAD), 0)
+        self._tail = self._whole_tail = read_tail(self.descriptor, offset)
+        self.offset = self._whole = offset
+        self.known = len(self._tail)
+        self.skipping = False
+
+    def read(self) -> bytes | None:
+        """Return ``known`` bytes and what stands behind the offset; None where the file no longer holds the former."""
+        data = os.pread(self.descriptor, _PIECE, self.offset - self.known)
+        # Lines may end alike, but as they begin with a stamp, not begin alike too.
+        begins = os.pread(self.descriptor, len(self._read_head), 0) == self._read_head
+        return data if begins and data.startswith(self._tail) else None
 
     def advance(self, read: bytes, *, inside_line: bool = False) -> None:
         """Go on behind what was read, which ends with an LF unless a line that is too long goes on."""
+        if self.offset < HEAD:
+            self._read_head = (self._read_head + read[:HEAD])[:HEAD]
         self.offset += len(read)
         self._tail = (self._tail + read[-TAIL:])[-TAIL:]
+        self.known = len(self._tail)
         self.skipping = inside_line
         self.grown_at = time.monotonic()
         if not inside_line:
-            self._whole = self.offset
+            self._whole, self._whole_tail = self.offset, self._tail
 
-    def restart(self) -> None:
-        """Go back to the beginning."""
-        self.offset = self._whole = 0
-        self._tail = b""
-        self.skipping = False
-
-    def take_place(self) -> Place:
+    def place(self) -> Place:
         """Describe how far it was read: never to the middle of a line."""
-        self.place = take_place(self.descriptor, self._whole)
-        return self.place
+        if self._place is not None:
+            return self._place
+        head = self._read_head if self._whole > 0 else self.head()
+        return make_place(self.identity, self.modified(), self._whole, head, self._whole_tail)
+
+    def unpacking(self) -> bool:
+        """Say whether it must be waited for."""
+        return self._unpacking is not None
+
+    def pass_hole(self, seen: bytes) -> None:
+        """Go on behind NULs at the beginning, some of which were seen: a writer without O_APPEND leaves them there."""
+        end = self.offset + len(seen) - len(seen.lstrip(b"\0"))
+        with suppress(OSError):  # nothing but a hole up to the end
+            end = max(end, os.lseek(self.descriptor, self.offset, os.SEEK_DATA))
+        self.go_to(end)
+        self.grown_at = time.monotonic()
 
     def size(self) -> int:
         """Return how many bytes it has."""
@@ -80,24 +140,18 @@ class OpenLog:
 
     def modified(self) -> int:
         """Return when it was last written to, in nanoseconds since 1970."""
-        return os.fstat(self.descriptor).st_mtime_ns if self._packed is None else self._packed
+        if not self.packed:
+            with suppress(OSError):  # a network file system may have forgotten it
+                self._modified = os.fstat(self.descriptor).st_mtime_ns
+        return self._modified
+
+    def deleted(self) -> bool:
+        """Say whether it has no name any more, and lives only as long as it is open."""
+        return os.fstat(self.descriptor).st_nlink == 0
 
     def close(self) -> None:
         """Let go of the file."""
         os.close(self.descriptor)
-
-
-def _opened(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no regular file", str(path))
-    return descriptor
-
-
-def _unpacked(path: Path) -> int:
-    """Unpack a compressed log into a file without a name."""
-    with UNPACK[path.suffix](path) as packed, tempfile.TemporaryFile() as plain:
-        shutil.copyfileobj(packed, plain, _PIECE)
-        plain.flush()
-        return os.dup(plain.fileno())
+        if self._unpacking is not None:
+            self._unpacking.give_up()
+            self._unpacking = None

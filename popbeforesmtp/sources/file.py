@@ -1,40 +1,46 @@
-"""``type = "file"``: follows one log file through rotations, restarts and truncations.
+"""``type = "file"``: follows one log file, or all that a pattern names, through rotations, restarts and truncations.
 
-The path is one endless log, whatever files it is written to. Events only say that it is time to look; what happened is
+A path is one endless log, whatever files it is written to. Events only say that it is time to look; what happened is
 found out by looking. A file that was renamed away is kept open for a while, for its writer goes on in it until it is
 told of the new one, and is read to its end before the new one is begun.
 """
 
-import glob
+import errno
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from datetime import datetime, tzinfo
 from pathlib import Path
 
-from watchdog.events import EVENT_TYPE_CLOSED_NO_WRITE, EVENT_TYPE_OPENED, FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
-
 from popbeforesmtp.errors import NotPermittedError
-from popbeforesmtp.lines import UNPACK, UNREADABLE, find_long_line
+from popbeforesmtp.lines import UNREADABLE, find_long_line
 from popbeforesmtp.model import Block
-from popbeforesmtp.sources import SourceReport
-from popbeforesmtp.sources._checkpoint import Place, read_checkpoint, write_checkpoint
+from popbeforesmtp.sources import Source, SourceReport
+from popbeforesmtp.sources._checkpoint import read_checkpoint, write_checkpoint
+from popbeforesmtp.sources._history import History, close_all, identity
 from popbeforesmtp.sources._openlog import OpenLog
-
-_UNPACK_AT_MOST = 3
-"""How many compressed logs, the newest, are unpacked in search of a place."""
+from popbeforesmtp.sources._several import SeveralSource, is_pattern
+from popbeforesmtp.sources._watch import Watch
 
 _LINGER = 60.0
 """Seconds for which a file that was renamed away is still looked at, after that and after it last grew."""
 
+_GONE = 60.0
+"""Seconds after which it is worth a warning that the path names nothing."""
 
-def open_source(*, path: Path, checkpoint: str | None = None) -> "FileSource":
-    """Follow the log file at ``path``, from the checkpoint on where there is one.
 
-    The file need not be there yet. Raises NotPermittedError where it is and cannot be read.
+def open_source(
+    *, path: Path, checkpoint: str | None = None, since: datetime | None = None, zone: tzinfo | None = None
+) -> Source:
+    """Follow the log file at ``path``, or all that match it where it is a pattern, from the checkpoint on.
+
+    Without one, from the first line at or after ``since`` on (aware), else from the beginning; ``zone`` is that of
+    stamps that name none, None for this machine's. No file need be there yet. Raises NotPermittedError where the file
+    is there and cannot be read.
     """
-    source = FileSource(path, checkpoint)
+    if is_pattern(path):
+        return SeveralSource(path, FileSource, checkpoint, since=since, zone=zone)
+    source = FileSource(path, checkpoint, since=since, zone=zone)
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
     except PermissionError:
@@ -49,44 +55,54 @@ def open_source(*, path: Path, checkpoint: str | None = None) -> "FileSource":
 class FileSource:
     """One path, read as one log."""
 
+    format = None
     journal = False
 
-    def __init__(self, path: Path, checkpoint: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        checkpoint: str | None = None,
+        *,
+        since: datetime | None = None,
+        zone: tzinfo | None = None,
+        ring: Callable[[], None] | None = None,
+    ) -> None:
         self.name = str(path)
         self._path = path
+        self._history = History(path, since, zone)
         self._places = read_checkpoint(checkpoint)
         self._files: list[OpenLog] = []  # oldest first; the last one is what the path named when last looked at
         self._replaced_at = 0.0  # when the last but one was replaced
-        self._notices: list[str] = []
-        self._observer: BaseObserver | None = None
-        self._waiting = False
+        self._notices = self._history.notices
+        self._ring = ring or _nobody
+        self._watch: Watch | None = None
+        self._missing_since: float | None = None
+        self._said_missing = False
+        self._left_at: int | None = None  # when a log that was deleted had been written to last
         self._line = 1
         self._too_long = 0
 
     def watch(self, ring: Callable[[], None]) -> None:
-        """Ring when something happens in the log's folder; without the folder the look every second must do."""
-        observer = Observer()
-        try:
-            observer.schedule(_Bell(self._path, ring), str(self._path.parent))
-            observer.start()
-        except OSError as error:
-            self._notices.append(f"no file events for {self._path.parent} ({error.strerror}): looking every second")
-            return
-        self._observer = observer
+        """Ring when something happens to the log or its rotated forms; what events miss is found by looking."""
+        self._ring = ring
+        self._watch = Watch(self._heard)
+        self._notices += self._watch.look(self._folders())
 
     def read(self) -> Block | None:
         """Return the next lines of the oldest file that has any."""
         if self._places:
-            self._resume()
+            self._files = self._history.resume(self._places)
+            self._places, self._replaced_at = [], time.monotonic()
         block = self._read_files()
-        if block is None and self._look():
+        if block is None and not self._places and self._look():
             # Even of an empty file the place is kept: what is written there while we are away is found by it.
-            block = self._read_files() or self._nothing()
+            block = self._read_files() or (self._nothing() if self._files else None)
         return block
 
     def notices(self) -> list[str]:
         """Return, once, what happened to the file."""
-        notices, self._notices = self._notices, []
+        notices = self._notices[:]
+        self._notices.clear()
         return notices
 
     def ended(self) -> bool:
@@ -98,43 +114,91 @@ class FileSource:
         if not self._files:
             return SourceReport(self.name, "waiting for the file", too_long=self._too_long, waiting=True)
         current = self._files[-1]
-        return SourceReport(self.name, "following", current.offset, current.size(), self._too_long)
+        size = current.size()
+        for log in self._files:
+            if log.unpacking():
+                return SourceReport(self.name, f"unpacking {log.path}", current.offset, size, self._too_long)
+        if self._missing_since is not None:
+            waiting = time.monotonic() - self._missing_since > _GONE
+            state = "gone, waiting for it to come back"
+            return SourceReport(self.name, state, current.offset, size, self._too_long, waiting)
+        return SourceReport(self.name, "following", current.offset, size, self._too_long)
 
     def close(self) -> None:
         """Stop watching and close all files."""
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(1.0)
-            self._observer = None
-        for log in self._files:
-            log.close()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        close_all(self._files)
         self._files.clear()
+
+    def _folders(self) -> list[str]:
+        """Return where it happens: where the path leads to, and where a symbolic link lies that leads there."""
+        path = os.path.abspath(self._path)  # noqa: PTH100 - once a second
+        return [os.path.dirname(path), os.path.dirname(os.path.realpath(path))]  # noqa: PTH120
+
+    def _heard(self, path: str) -> None:
+        """Ring for files that are called like the log, or like what it leads to."""
+        names = (self._path.name, os.path.basename(os.path.realpath(self._path)))  # noqa: PTH119
+        if os.path.basename(path).startswith(names):  # noqa: PTH119
+            self._ring()
 
     def _read_files(self) -> Block | None:
         for log in list(self._files):
-            block = self._read_one(log)
+            if log not in self._files:  # it was let go with another
+                continue
+            try:
+                if not log.ready(self._ring):
+                    return None  # lines come in their order, so those behind must wait
+                if log.since is not None:
+                    self._history.start(log)
+                block = self._read_one(log)
+            except UNREADABLE as error:
+                self._broken(log, error)
+                continue
             if block is not None:
                 return block
+            if log.packed and log is not self._files[-1]:  # nothing comes to it any more, and it needs much room
+                self._files.remove(log)
+                log.close()
         return None
+
+    def _broken(self, log: OpenLog, error: Exception) -> None:
+        """Pass by an old file that cannot be read; the path's own is read when it can be again. Raises what it is."""
+        if log is not self._files[-1] or log.packed:
+            self._history.give_up(log, error)
+            self._files.remove(log)
+            log.close()
+            return
+        # Where the path leads to another file now, or its server has forgotten the one that we hold, it is opened anew.
+        if getattr(error, "errno", None) != errno.ESTALE and identity(self._path) in (log.identity, None):
+            raise error
+        self._places = [other.place() for other in self._files]
+        close_all(self._files)
+        self._files.clear()
 
     def _read_one(self, log: OpenLog) -> Block | None:
         """Read whole lines of one file; the offset never passes a line that has no LF yet."""
-        piece = log.piece()
-        if piece is None:
+        data = log.read()
+        if data is None:
             return self._written_over(log)
         if log.skipping:
-            return self._pass_by(log, piece)
-        long = find_long_line(piece)
-        if long == 0:
+            return self._pass_by(log, data[log.known :])
+        if data.startswith(b"\0", log.known) and not data[: log.known].strip(b"\0"):
+            log.pass_hole(data[log.known :])
+            return self._nothing()
+        long = find_long_line(data, log.known)
+        if long == log.known:
             self._too_long += 1
-            return self._pass_by(log, piece)
-        lines = piece[: piece.rfind(b"\n", 0, long if long > 0 else len(piece)) + 1]
-        if not lines:
+            return self._pass_by(log, data[log.known :])
+        end = data.rfind(b"\n", log.known, long if long > 0 else len(data)) + 1
+        if end <= log.known:
             return None
+        lines = data[log.known : end]
         offset, line = log.offset, self._line
         log.advance(lines)
         self._line += lines.count(b"\n")
-        return Block(lines, offset, line, self._checkpoint())
+        return Block(lines, offset, line, self._checkpoint(), self.name)
 
     def _pass_by(self, log: OpenLog, piece: bytes) -> Block | None:
         """Pass by what belongs to a line that is too long."""
@@ -147,25 +211,27 @@ class FileSource:
 
     def _written_over(self, log: OpenLog) -> Block | None:
         """Begin a file anew that was truncated or written over, behind what a copy of its old self still holds."""
-        copy = None if log.place is None else self._find(log.place, self._rotated())
+        copy = self._history.find_copy(log.place())
         if copy is not None:
             self._files.insert(self._files.index(log), copy)
             self._replaced_at = time.monotonic()
-        log.restart()
+        log.go_to(0)
         held = ", and the copy of what it held is read to its end" if copy is not None else ""
         self._notices.append(f"{self._path} was truncated or written over; reading it from its beginning{held}")
         return self._read_files()
 
     def _nothing(self) -> Block:
         """Hand over no lines, but the place that was reached."""
-        return Block(b"", self._files[-1].offset, self._line, self._checkpoint())
+        return Block(b"", self._files[-1].offset, self._line, self._checkpoint(), self.name)
 
     def _checkpoint(self) -> str:
-        return write_checkpoint(log.take_place() for log in self._files)
+        return write_checkpoint(log.place() for log in self._files)
 
     def _look(self) -> bool:
         """See whether the path names another file now; say whether there is something new to read."""
         now = time.monotonic()
+        if self._watch is not None:
+            self._notices += self._watch.look(self._folders())
         # A file whose successor is still empty has not been left by its writer yet.
         while (
             len(self._files) > 1
@@ -173,114 +239,42 @@ class FileSource:
             and self._files[1].offset > 0
         ):
             self._files.pop(0).close()
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            if not self._files and not self._waiting:
-                self._waiting = True
-                self._notices.append(f"{self._path} is not there yet; it is read from its beginning when it comes")
-            return False
+        found = identity(self._path)
+        if found is None:
+            return self._missing(now)
+        self._missing_since = None
         if not self._files:
-            self._files.append(OpenLog(self._path))
-            return True
+            self._files = self._begin()
+            return bool(self._files)
         last = self._files[-1]
-        if last.identity == (status.st_dev, status.st_ino):
+        if last.identity == found:
             return False
-        self._files += _opened(self._newer(last.modified()))
+        self._files = self._history.newer(last.modified(), self._files)
         self._replaced_at = now
         self._notices.append(f"{self._path} was rotated; the old file was read to its end")
         return True
 
-    def _resume(self) -> None:
-        """Open the files that the checkpoint speaks of, and those that were begun since, oldest first."""
-        places = self._places
-        logs = (self._find(place, [*self._rotated(), self._path]) for place in places)
-        for log in self._files:  # of an attempt that failed
-            log.close()
-        self._files = [log for log in logs if log is not None]
-        if not self._files and self._path.exists():
-            self._notices.append(f"the place in {self._path} was not found again; reading what was written since")
-        if _identity(self._path) not in self._known():
-            last = self._files[-1].modified() if self._files else places[-1].modified
-            self._files += _opened(self._newer(min(last, places[-1].modified)))
-            self._replaced_at = time.monotonic()
-        self._places = []
+    def _missing(self, now: float) -> bool:
+        """Wait for the file; what was rotated away before we came is read meanwhile."""
+        if self._missing_since is None:
+            self._missing_since = now
+        if self._files:
+            last = self._files[-1]
+            if now - max(last.grown_at, self._missing_since) > _LINGER and last.deleted():
+                self._left_at = last.modified()  # only we keep it, and its room on the disk
+                close_all(self._files)
+                self._files.clear()
+            return False
+        self._files = self._begin()
+        if not self._files and not self._said_missing:
+            self._said_missing = True
+            self._notices.append(f"{self._path} is not there yet; it is read from its beginning when it comes")
+        return bool(self._files)
 
-    def _find(self, place: Place, paths: Iterable[Path]) -> OpenLog | None:
-        """Open the file that a place is in: rather the very file than a copy, rather a plain one than a packed one."""
-
-        def unlikely(path: Path) -> tuple[bool, bool, int]:
-            return (_identity(path) != (place.device, place.inode), path.suffix in UNPACK, -_modified(path))
-
-        likely = sorted(paths, key=unlikely)
-        packed = [path for path in likely if path.suffix in UNPACK]
-        for path in likely:
-            log = None if path in packed[_UNPACK_AT_MOST:] else OpenLog.at(path, place)
-            if log is not None:
-                return log
-        return None
-
-    def _newer(self, modified: int) -> list[Path]:
-        """Return what the log was written to since a moment, oldest first, the path itself last."""
-        known = self._known()
-        rotated = (path for path in self._rotated() if _modified(path) >= modified and _identity(path) not in known)
-        return [*rotated, self._path]
-
-    def _known(self) -> set[tuple[int, int]]:
-        return {log.identity for log in self._files}
-
-    def _rotated(self) -> list[Path]:
-        """Return the log's rotated forms, oldest first: ``mail.log.1``, ``mail.log-20261122``, ``mail.log.2.gz``."""
-        real = self._path.resolve()  # behind a symbolic link, rotation happens where it leads to
-        paths = real.parent.glob(f"{glob.escape(real.name)}[.-]*")
-        return sorted((path for path in paths if path.is_file()), key=_modified)
+    def _begin(self) -> list[OpenLog]:
+        """Open the log as a new one, or what was written since it was deleted."""
+        return self._history.begin() if self._left_at is None else self._history.newer(self._left_at, [])
 
 
-def _opened(paths: Iterable[Path]) -> list[OpenLog]:
-    """Open files from their beginnings; one that cannot be read does not keep the others back, but the last must be."""
-    *rotated, last = paths
-    logs = []
-    for path in rotated:
-        try:
-            logs.append(OpenLog(path))
-        except UNREADABLE:
-            continue
-    try:
-        return [*logs, OpenLog(last)]
-    except FileNotFoundError:
-        return logs
-    except OSError:
-        for log in logs:
-            log.close()
-        raise
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0)
-    return status.st_dev, status.st_ino
-
-
-def _modified(path: Path) -> int:
-    """Return when a file was last written to, in nanoseconds since 1970."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-class _Bell(FileSystemEventHandler):
-    """Rings for everything that happens to the log or its rotated forms, but not for our own reading."""
-
-    def __init__(self, path: Path, ring: Callable[[], None]) -> None:
-        self._path = str(path)
-        self._ring = ring
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Say that it is time to look."""
-        if event.event_type in (EVENT_TYPE_OPENED, EVENT_TYPE_CLOSED_NO_WRITE):
-            return
-        if os.fsdecode(event.src_path).startswith(self._path) or os.fsdecode(event.dest_path).startswith(self._path):
-            self._ring()
+def _nobody() -> None:
+    """Ring where nobody listens yet."""

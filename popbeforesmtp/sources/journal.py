@@ -75,6 +75,7 @@ class JournalSource:
     """The entries of this host's journal, each a line of JSON."""
 
     name = "journal"
+    format = None
     journal = True
 
     def __init__(self, command: list[str], matches: list[str], place: Place | None, since: datetime | None) -> None:

@@ -22,6 +22,7 @@ class StdinSource:
     """A pipe that lines come through."""
 
     name = "stdin"
+    format = None
     journal = False
 
     def __init__(self, descriptor: int) -> None:

@@ -1,9 +1,12 @@
 """What the tests of a log that is followed have in common: reading it, writing to it, and being somebody else."""
 
 import os
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 from popbeforesmtp.model import Block
+from popbeforesmtp.sources import Source
 from popbeforesmtp.sources.file import FileSource
 
 NOBODY = 65534
@@ -31,17 +34,27 @@ def become_self() -> None:
     os.seteuid(os.getuid())
 
 
-def drain(source: FileSource) -> list[Block]:
-    """Read until there is nothing more at present."""
+def drain(source: Source) -> list[Block]:
+    """Read until there is nothing more at present; what is unpacked in a thread is waited for."""
     blocks = []
-    while (block := source.read()) is not None:
-        blocks.append(block)
+    while (block := source.read()) is not None or source.report().state.startswith("unpacking"):
+        if block is None:
+            wait_for_threads()
+        else:
+            blocks.append(block)
     return [block for block in blocks if block.data]
 
 
-def rest_after(path: Path, checkpoint: str | None) -> tuple[bytes, list[str]]:
+def wait_for_threads() -> None:
+    """Wait until nothing is unpacked any more."""
+    for thread in threading.enumerate():
+        if thread.name == "unpack":
+            thread.join(30)
+
+
+def rest_after(path: Path, checkpoint: str | None, since: datetime | None = None) -> tuple[bytes, list[str]]:
     """Read a log from a checkpoint on, as another process would."""
-    source = FileSource(path, checkpoint)
+    source = FileSource(path, checkpoint, since=since, zone=UTC)
     blocks = drain(source)
     notices = source.notices()
     source.close()

@@ -1,12 +1,16 @@
 """FileSource: one path is one endless log, whatever becomes of the files that it is written to."""
 
+import errno
+import gzip
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from popbeforesmtp.sources.file import FileSource
 from tests.sources.following import Hand, append, drain, open_files, text
+from tests.sources.stamped import at, lines
 
 # Rotation
 
@@ -193,3 +197,134 @@ def test_a_file_that_was_written_over_with_lines_of_the_same_length_is_noticed(l
     log.write_bytes(b"six\nten\nfor\n")
     assert text(drain(source)) == b"six\nten\nfor\n"
     source.close()
+
+
+def test_a_writer_that_goes_on_behind_a_hole_after_a_truncation_loses_no_line(log: Path) -> None:
+    """Without O_APPEND it writes where it was, and NULs fill what lies before."""
+    with log.open("wb", buffering=0) as writer:
+        writer.write(b"one\n" * 100_000)
+        source = FileSource(log)
+        drain(source)
+        os.truncate(log, 0)
+        drain(source)
+        writer.write(b"two\n")
+        assert text(drain(source)) == b"two\n"
+        assert source.report().too_long == 0
+        writer.write(b"three\n")
+        assert text(drain(source)) == b"three\n"
+    source.close()
+
+
+def test_a_file_truncated_to_nothing_is_noticed_before_it_grows(log: Path) -> None:
+    """As `> mail.log` does."""
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    drain(source)
+    os.truncate(log, 0)
+    assert drain(source) == []
+    append(log, b"one\n")
+    assert text(drain(source)) == b"one\n"
+    assert len([notice for notice in source.notices() if "truncated" in notice]) == 1
+    source.close()
+
+
+def test_a_compressed_copy_of_a_truncated_log_is_read_to_its_end(log: Path) -> None:
+    """So logrotate does with copytruncate, and without delaycompress."""
+    log.write_bytes(b"one\ntwo\n")
+    source = FileSource(log)
+    drain(source)
+    log.with_name("mail.log.1.gz").write_bytes(gzip.compress(b"one\ntwo\nthree\n"))
+    os.truncate(log, 0)
+    append(log, b"4\n")
+    assert text(drain(source)) == b"three\n4\n"
+    source.close()
+
+
+def test_a_file_that_was_written_over_with_a_line_that_ends_alike_is_noticed(log: Path) -> None:
+    """Lines of one kind may have a long end in common, and the same length."""
+    log.write_bytes(b"one " + b"x" * 100 + b"\n")
+    source = FileSource(log)
+    drain(source)
+    again = b"two " + b"x" * 100 + b"\n"
+    log.write_bytes(again)
+    assert text(drain(source)) == again
+    source.close()
+
+
+# Gone, and broken
+
+
+def test_a_log_that_is_gone_is_said_and_warned_of_after_a_while(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotation without a new file is no reason to worry, a minute without any is."""
+    hand = Hand()
+    monkeypatch.setattr("popbeforesmtp.sources.file.time", hand)
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    drain(source)
+    log.rename(log.with_name("mail.log.1"))
+    drain(source)
+    report = source.report()
+    assert ("gone" in report.state, report.waiting) == (True, False)
+    hand.seconds += 100
+    drain(source)
+    assert source.report().waiting
+    log.write_bytes(b"two\n")
+    assert text(drain(source)) == b"two\n"
+    assert source.report().state == "following"
+    source.close()
+
+
+def test_a_deleted_log_is_let_go_when_it_stays_silent(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gigabytes of a file without a name are not kept on the disk by us alone; and nothing is read twice."""
+    hand = Hand()
+    monkeypatch.setattr("popbeforesmtp.sources.file.time", hand)
+    monkeypatch.setattr("popbeforesmtp.sources._openlog.time", hand)
+    before = open_files()
+    log.with_name("mail.log.1").write_bytes(lines(range(-100, -50)))
+    log.write_bytes(lines(range(10)))
+    source = FileSource(log, since=at(-1000))
+    assert text(drain(source)) == lines(range(-100, -50)) + lines(range(10))
+    log.unlink()
+    for _ in range(3):
+        hand.seconds += 100
+        assert drain(source) == []
+    assert open_files() == before
+    log.write_bytes(lines([20]))
+    assert text(drain(source)) == lines([20])
+    source.close()
+
+
+def test_a_file_that_its_server_has_forgotten_is_opened_anew(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS says so with ESTALE, for ever; we go on where we were."""
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    drain(source)
+    append(log, b"two\n")
+    monkeypatch.setattr(source._files[0], "read", fail(errno.ESTALE))
+    drain(source)
+    assert text(drain(source)) == b"two\n"
+    source.close()
+
+
+def test_an_old_file_that_cannot_be_read_keeps_the_new_one_back_not(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad sector is said, and passed by."""
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    drain(source)
+    log.rename(log.with_name("mail.log.1"))
+    log.write_bytes(b"two\n")
+    assert text(drain(source)) == b"two\n"
+    monkeypatch.setattr(source._files[0], "read", fail(errno.EIO))
+    append(log, b"three\n")
+    assert text(drain(source)) == b"three\n"
+    assert any("cannot be read" in notice for notice in source.notices())
+    source.close()
+
+
+def fail(number: int) -> Callable[[], bytes]:
+    """Make a reader that fails."""
+
+    def read() -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    return read

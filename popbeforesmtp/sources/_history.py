@@ -1,0 +1,224 @@
+"""Finds and opens the files that one log was written to, oldest first."""
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+
+from popbeforesmtp.header import HeaderReader
+from popbeforesmtp.lines import UNPACK
+from popbeforesmtp.sources._bisect import Stamps
+from popbeforesmtp.sources._checkpoint import HEAD, Place
+from popbeforesmtp.sources._openlog import OpenLog
+from popbeforesmtp.sources._rotated import PACKED, Relative, relatives
+from popbeforesmtp.text import local
+
+_SECOND = 1_000_000_000  # nanoseconds
+
+_AT_MOST = 100
+"""How many rotated files, the newest, are opened at once."""
+
+_FAR = 16 * 1024 * 1024
+"""Bytes behind a checkpoint from which on it is worth looking where the window begins."""
+
+_BEGINNING = 65_536
+"""Bytes in which a file's first stamp is looked for."""
+
+
+class History:
+    """One log's files. ``since`` is when the window began that lines can still matter in, at the time of this call."""
+
+    def __init__(self, path: Path, since: datetime | None = None, zone: tzinfo | None = None) -> None:
+        self.notices: list[str] = []
+        self._path = path
+        self._since = since
+        self._zone = zone
+        self._made_at = time.monotonic()
+        self._damaged: set[tuple[int, int]] = set()
+        self._said: set[tuple[int, int]] = set()  # files that it was said of that they cannot be read
+
+    def window(self) -> datetime | None:
+        """Return the start of the window now."""
+        if self._since is None:
+            return None
+        return self._since + timedelta(seconds=time.monotonic() - self._made_at)
+
+    def begin(self) -> list[OpenLog]:
+        """Open a log that was never read, with the rotated files that reach into the window. Raises OSError."""
+        logs, since = self._open_path(), self.window()
+        if since is None:
+            return logs
+        known = {log.identity for log in logs}
+        files = [file for file in self._relatives() if file.rotated and file.identity not in known]
+        for file in reversed(files[-_AT_MOST:]):
+            if logs and self._begins_before(logs[0], since):
+                break
+            logs[:0] = self._open_one(file, logs)
+        for log in logs:
+            log.since = since
+        return logs
+
+    def resume(self, places: list[Place]) -> list[OpenLog]:
+        """Open the files that places are in, and those that were begun since. Raises OSError."""
+        inodes = frozenset(place.inode for place in places if not place.blind())
+        found = [self.find(place, inodes) for place in places]
+        logs = [log for log in found if log is not None]
+        since = self.window()
+        if not logs and self._path.exists() and (since is None or places[-1].modified >= _nanoseconds(since)):
+            self.notices.append(f"the place in {self._path} was not found again; reading what was written since")
+        if not logs and since is not None:
+            return self.begin()
+        # A file that nothing was read of may have been compressed meanwhile, and its inode be another's now.
+        unread = [
+            place.modified
+            for place, log in zip(places, found, strict=True)
+            if place.blind() or (log is None and not place.offset)
+        ]
+        try:
+            if unread:
+                logs = sorted(logs + self._open_older(min(unread), logs), key=self._order)
+            if identity(self._path) not in {log.identity for log in logs}:
+                moments = [places[-1].modified, *(log.modified() for log in logs[-1:])]
+                logs = self.newer(min(moments), logs)
+        except OSError:
+            close_all(logs)
+            raise
+        for log in logs:
+            log.since = since
+        return logs
+
+    def newer(self, moment: int, logs: list[OpenLog]) -> list[OpenLog]:
+        """Return these logs, and behind them what was written to since a moment, the path's own file last.
+
+        Raises OSError.
+        """
+        # The path first: what is rotated away while we look is then a file that we have, not one that we missed.
+        current = self._open_path()
+        return [*logs, *self._open_older(moment, [*logs, *current]), *current]
+
+    def find(self, place: Place, inodes: frozenset[int] = frozenset()) -> OpenLog | None:
+        """Open the file that a place is in: rather the very file than a copy, rather a plain one than a packed one."""
+
+        def unlikely(file: Relative) -> tuple[bool, bool, int]:
+            return file.identity != (place.device, place.inode), file.path.suffix in UNPACK, -file.modified
+
+        with suppress(OSError):
+            status = self._path.stat()
+            current = [Relative(self._path, (status.st_dev, status.st_ino), status.st_mtime_ns, rotated=False)]
+            if (place.device, place.inode) == current[0].identity and (log := OpenLog.at(self._path, place)):
+                return log  # as nearly always
+            return self._find(place, sorted([*current, *self._relatives(inodes)], key=unlikely))
+        return self._find(place, sorted(self._relatives(inodes), key=unlikely))
+
+    def find_copy(self, place: Place) -> OpenLog | None:
+        """Open the copy that was made of a file before it was truncated."""
+        return self._find(place, reversed(self._relatives()))
+
+    def start(self, log: OpenLog) -> None:
+        """Go to the start of the window in a log that has become ready. Raises OSError."""
+        since, log.since = log.since, None
+        if log.lost:
+            log.lost = False
+            self.notices.append(f"the place in {self._path} was not found again; reading {log.path} from its beginning")
+        behind = log.size() - log.offset
+        if since is None or behind == 0 or (log.offset > 0 and behind < _FAR):
+            return
+        begin = log.offset
+        start = Stamps(log.descriptor, self._zone, _last_written(log, since)).find_start(begin, since)
+        if start is None:
+            whole = "whole" if begin == 0 else "from where it was left off"
+            self.notices.append(f"{log.path} is read {whole}: the stamps of its lines are not in order")
+            return
+        log.go_to(start)
+        passed = f"; {start - begin} bytes of older lines are passed by" if start > begin else ""
+        self.notices.append(f"reading {log.path} from offset {start} on, for the lines since {local(since)}{passed}")
+
+    def give_up(self, log: OpenLog, error: Exception) -> None:
+        """Pass by an old file that turned out to be damaged, for good."""
+        self._damaged.add(log.identity)
+        self.notices.append(f"{log.path} cannot be read: {error}; what was not read of it is passed by")
+
+    def _find(self, place: Place, files: Iterable[Relative]) -> OpenLog | None:
+        return next((log for file in files if (log := OpenLog.at(file.path, place)) is not None), None)
+
+    def _relatives(self, inodes: frozenset[int] = frozenset()) -> list[Relative]:
+        """Return what may be a part of the log and hold lines that matter, oldest first."""
+        since = self.window()
+        files = [file for file in relatives(self._path, inodes) if file.identity not in self._damaged]
+        return files if since is None else [file for file in files if file.modified >= _nanoseconds(since)]
+
+    def _open_path(self) -> list[OpenLog]:
+        try:
+            return [OpenLog(self._path)]
+        except FileNotFoundError:
+            return []
+
+    def _open_older(self, moment: int, known: list[OpenLog]) -> list[OpenLog]:
+        """Open the rotated files that were written to since a moment, but for those known and copies of them."""
+        identities = {log.identity for log in known}
+        files = [file for file in self._relatives() if file.rotated and file.modified >= moment]
+        files = [file for file in files if file.identity not in identities]
+        if len(files) > _AT_MOST:
+            self.notices.append(f"{len(files) - _AT_MOST} old files of {self._path} are too many, and are not read")
+        logs: list[OpenLog] = []
+        for file in files[-_AT_MOST:]:
+            logs += self._open_one(file, [*known, *logs])
+        return logs
+
+    def _open_one(self, file: Relative, known: list[OpenLog]) -> list[OpenLog]:
+        """Open a rotated file; one that cannot be read keeps nobody else back, and is said once."""
+        if file.path.suffix in PACKED and file.path.suffix not in UNPACK:
+            # Compressors keep the time: one that was last written to at that time is a file that we have, compressed.
+            if all(log.modified() // _SECOND != file.modified // _SECOND for log in known):
+                self._say(file, "cannot be unpacked here")
+            return []
+        try:
+            log = OpenLog(file.path)
+        except OSError as error:
+            self._say(file, f"cannot be read: {error.strerror}")
+            return []
+        if len(log.head()) == HEAD and any(log.head() == other.head() for other in known):
+            log.close()  # a copy, as compressing makes one
+            return []
+        return [log]
+
+    def _say(self, file: Relative, what: str) -> None:
+        if file.identity not in self._said:
+            self._said.add(file.identity)
+            self.notices.append(f"{file.path} {what}; what it holds is passed by")
+
+    def _begins_before(self, log: OpenLog, moment: datetime) -> bool:
+        header, last = HeaderReader(self._zone), _last_written(log, moment)
+        for line in log.beginning(_BEGINNING).split(b"\n")[:-1]:
+            message = header.read(line, last)
+            if message is not None and message.time is not None:
+                return message.time < moment
+        return False
+
+    def _order(self, log: OpenLog) -> tuple[bool, int]:
+        return log.identity == identity(self._path), log.modified()
+
+
+def close_all(logs: Iterable[OpenLog]) -> None:
+    """Let go of these."""
+    for log in logs:
+        log.close()
+
+
+def _last_written(log: OpenLog, since: datetime) -> datetime:
+    """Return when a log was last written to: none of its lines is younger, so it tells their year."""
+    return max(datetime.fromtimestamp(log.modified() / _SECOND, UTC), since)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what a path names now, None where that is nothing. Raises OSError where it cannot be seen."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _nanoseconds(time: datetime) -> int:
+    return int(time.timestamp() * _SECOND)

@@ -1,0 +1,292 @@
+"""FileSource: from nothing, or from far behind, reading begins where the window does."""
+
+import bz2
+import gzip
+import lzma
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from popbeforesmtp.sources._unpacking import Unpacking
+from popbeforesmtp.sources.file import FileSource
+from tests.sources.following import Hand, append, at_time, drain, last_checkpoint, open_files, rest_after, text
+from tests.sources.stamped import at, line, lines, since
+
+
+@pytest.fixture(autouse=True)
+def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
+    """Let the window stand still, or move as a test wants it."""
+    hand = Hand()
+    monkeypatch.setattr("popbeforesmtp.sources._history.time", hand)
+    return hand
+
+
+def write(path: Path, data: bytes, seconds: float) -> None:
+    """Make a file that was last written at a time."""
+    path.write_bytes(data)
+    at_time(path, int(at(seconds).timestamp()))
+
+
+def read_all(log: Path, seconds: float, checkpoint: str | None = None) -> tuple[bytes, list[str]]:
+    """Read a log whose window begins some seconds after noon."""
+    return rest_after(log, checkpoint, since=at(seconds))
+
+
+def test_a_log_that_was_never_read_is_begun_at_the_start_of_the_window(log: Path) -> None:
+    """What is older can authorize nobody, and may be gigabytes."""
+    data = lines(range(10_000))
+    write(log, data, 10_000)
+    seen, notices = read_all(log, 9_000)
+    assert seen == since(data, 9_000 - 60)
+    (notice,) = notices
+    assert f"from offset {len(data) - len(seen)} on" in notice
+
+
+def test_a_log_that_is_not_in_order_is_read_whole_and_said(log: Path) -> None:
+    """Better slow than a login missed."""
+    data = lines([*range(5_000), *range(5_000)])
+    write(log, data, 5_000)
+    seen, notices = read_all(log, 4_000)
+    assert seen == data
+    assert any("not in order" in notice for notice in notices)
+
+
+def test_rotated_files_that_reach_into_the_window_are_read_too(log: Path) -> None:
+    """The oldest from the start of the window on, older ones not at all."""
+    for number, suffix in ((0, "3.gz"), (1, "2.gz"), (2, "1")):
+        data = lines(range(number * 1000, number * 1000 + 1000))
+        path = log.with_name(f"mail.log.{suffix}")
+        write(path, gzip.compress(data) if suffix.endswith("gz") else data, number * 1000 + 999)
+    current = lines(range(3000, 3500))
+    write(log, current, 3500)
+    seen, notices = read_all(log, 1500)
+    expected = since(lines(range(1000, 2000)), 1440) + lines(range(2000, 3000)) + current
+    assert seen == expected
+    assert len(notices) == 3
+
+
+def test_no_rotated_file_is_opened_where_the_current_one_reaches_back_far_enough(log: Path) -> None:
+    """It may be damaged, or huge; it does not matter."""
+    write(log.with_name("mail.log.1.gz"), b"no gzip file", 1000)
+    data = lines(range(1000, 5000))
+    write(log, data, 5000)
+    seen, notices = read_all(log, 4000)
+    assert seen == since(data, 3940)
+    assert len(notices) == 1
+
+
+def test_what_was_rotated_away_is_read_before_the_new_file_comes(log: Path) -> None:
+    """With logrotate's nocreate the path may name nothing for hours."""
+    data = lines(range(1000))
+    write(log.with_name("mail.log.1"), data, 1000)
+    source = FileSource(log, since=at(500))
+    assert text(drain(source)) == since(data, 440)
+    new = line(2000)
+    log.write_bytes(new)
+    assert text(drain(source)) == new
+    source.close()
+
+
+def test_the_window_of_a_log_that_comes_late_begins_late(log: Path, hand: Hand) -> None:
+    """A file that was brought from elsewhere a day after the start is not read back to the start."""
+    source = FileSource(log, since=at(0))
+    assert drain(source) == []
+    hand.seconds += 86_400
+    data = lines(range(0, 90_000, 60))
+    write(log, data, 90_000)
+    assert text(drain(source)) == since(data, 86_340)
+    source.close()
+
+
+def test_rotated_files_from_before_the_window_are_not_read_after_a_long_time_down(log: Path) -> None:
+    """Nothing that stands in them can still authorize anybody, and that they are gone is no news."""
+    write(log, lines(range(10)), 10)
+    checkpoint = last_checkpoint(log)
+    log.rename(log.with_name("mail.log.2"))
+    write(log.with_name("mail.log.1"), lines(range(100, 200)), 200)
+    write(log, lines(range(1000, 1010)), 1010)
+    seen, notices = read_all(log, 900, checkpoint)
+    assert seen == lines(range(1000, 1010))
+    assert not any("not found" in notice for notice in notices)
+
+
+def test_a_checkpoint_far_behind_the_window_is_passed_by(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file grew by gigabytes while we were down; how much is left out is said."""
+    monkeypatch.setattr("popbeforesmtp.sources._history._FAR", 100_000)
+    old, new = lines(range(100)), lines(range(100, 10_000))
+    write(log, old, 100)
+    checkpoint = last_checkpoint(log)
+    append(log, new)
+    at_time(log, int(at(10_000).timestamp()))
+    seen, notices = read_all(log, 9_000, checkpoint)
+    assert seen == since(new, 8_940)
+    assert any(f"{len(new) - len(seen)} bytes" in notice for notice in notices)
+
+
+def test_a_checkpoint_that_is_near_is_read_from(log: Path) -> None:
+    """Whatever the stamps say: nothing needs to be left out."""
+    write(log, lines(range(10)), 100)
+    checkpoint = last_checkpoint(log)
+    new = lines([5, 300, 2])
+    append(log, new)
+    assert read_all(log, 200, checkpoint)[0] == new
+
+
+def test_offsets_and_numbers_count_from_where_they_always_did(log: Path) -> None:
+    """The offset is the file's, the number that since reading began."""
+    data = lines(range(1000))
+    write(log, data, 1000)
+    source = FileSource(log, since=at(900))
+    (block,) = drain(source)
+    assert (block.offset, block.line) == (len(data) - len(block.data), 1)
+    assert block.log == str(log)
+    source.close()
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["line", "line", "line", "rotate", "pack"]), st.floats(0, 300)), max_size=60)
+
+
+@settings(max_examples=80, deadline=None)
+@given(STEPS, st.floats(-10, 5000))
+def test_whatever_was_rotated_every_line_since_the_window_began_is_read_once(
+    steps: list[tuple[str, float]], seconds: float
+) -> None:
+    """In order, and nothing that is more than a minute older, but for a last line."""
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("popbeforesmtp.sources._history.time", Hand())
+        log, whole, now = Path(name) / "mail.log", b"", 0.0
+        write(log, b"", 0)
+        for number, (what, pause) in enumerate(steps):
+            now += pause
+            if what == "line":
+                data = line(now, f"number {number}")
+                whole += data
+                write(log, log.read_bytes() + data, now + 1)
+            elif what == "rotate":
+                log.rename(log.with_name(f"mail.log-{1_795_000_000 + number}"))
+                write(log, b"", now + 1)
+            else:
+                for old in log.parent.glob("mail.log-*[0-9]"):
+                    packed = old.with_name(f"{old.name}.gz")
+                    packed.write_bytes(gzip.compress(old.read_bytes()))
+                    os.utime(packed, ns=(old.stat().st_mtime_ns,) * 2)
+                    old.unlink()
+        seen, _ = read_all(log, seconds)
+        wanted = since(whole, seconds)
+        assert seen.endswith(wanted)
+        assert whole.endswith(seen)
+        assert seen.count(b"\n") <= since(whole, seconds - 60).count(b"\n") + 1
+
+
+# Compressed logs
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
+def test_the_rest_of_a_compressed_log_comes_before_the_new_one(log: Path, suffix: str, pack: object) -> None:
+    """While it is unpacked nothing is handed over, and the bell rings when it is done."""
+    assert callable(pack)
+    write(log, lines(range(10)), 10)
+    checkpoint = last_checkpoint(log)
+    write(log.with_name(f"mail.log.1{suffix}"), pack(lines(range(20))), 20)
+    write(log, lines([30]), 30)
+    rung = threading.Event()
+    source = FileSource(log, checkpoint, ring=rung.set)
+    assert source.read() is None
+    assert source.report().state.startswith("unpacking")
+    assert rung.wait(10)
+    assert text(drain(source)) == lines(range(20))[len(lines(range(10))) :] + lines([30])
+    source.close()
+
+
+def test_a_restart_while_a_log_is_unpacked_loses_nothing(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place that is written then is still the one in the packed file."""
+    write(log, lines(range(10)), 10)
+    checkpoint = last_checkpoint(log)
+    packed = [log.with_name(f"mail.log.{number}.gz") for number in (2, 1)]
+    write(packed[0], gzip.compress(lines(range(20))), 20)
+    write(packed[1], gzip.compress(lines(range(20, 30))), 30)
+    write(log, lines([40]), 40)
+    monkeypatch.setattr(Unpacking, "ready", lambda *_: False)
+    source = FileSource(log, checkpoint)
+    assert source.read() is None
+    again = source._checkpoint()
+    source.close()
+    monkeypatch.undo()
+    rest = lines(range(20))[len(lines(range(10))) :] + lines(range(20, 30))
+    assert rest_after(log, again)[0] == rest + lines([40])
+
+
+@pytest.mark.parametrize("data", [b"no gzip file", gzip.compress(lines(range(1000)))[:-20]], ids=["other", "cut"])
+def test_a_compressed_log_that_is_damaged_keeps_nobody_back_and_is_said(log: Path, data: bytes) -> None:
+    """What follows it is read."""
+    write(log.with_name("mail.log.1.gz"), data, 1000)
+    write(log, lines([2000]), 2000)
+    before = open_files()
+    seen, notices = read_all(log, 500)
+    assert seen == lines([2000])
+    assert any("mail.log.1.gz cannot be read" in notice for notice in notices)
+    assert open_files() == before
+
+
+def test_nothing_but_a_damaged_log_is_waited_on_for_better(log: Path) -> None:
+    """The path names nothing yet, and what was rotated away is of no use."""
+    write(log.with_name("mail.log.1.gz"), b"no gzip file", 1000)
+    source = FileSource(log, since=at(500))
+    assert drain(source) == []
+    log.write_bytes(lines([2000]))
+    assert text(drain(source)) == lines([2000])
+    assert len([notice for notice in source.notices() if "cannot be read" in notice]) == 1
+    source.close()
+
+
+def test_a_log_that_cannot_be_unpacked_here_is_said_once(log: Path) -> None:
+    """Silence would look like all was well."""
+    write(log, lines(range(10)), 10)
+    checkpoint = last_checkpoint(log)
+    write(log.with_name("mail.log.1.zst"), b"\x28\xb5\x2f\xfd", 20)
+    log.unlink()
+    write(log, lines([30]), 30)
+    seen, notices = read_all(log, 5, checkpoint)
+    assert seen == lines([30])
+    assert len([notice for notice in notices if "mail.log.1.zst cannot be unpacked" in notice]) == 1
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_log_that_is_compressed_right_after_its_rotation_is_read_once(log: Path, suffix: str) -> None:
+    """The compressed file has the time of the one that we still have open, and holds nothing else."""
+    data = lines(range(100))
+    write(log, data, 100)
+    source = FileSource(log)
+    assert text(drain(source)) == data
+    write(log.with_name(f"mail.log.1{suffix}"), gzip.compress(data), 100)
+    log.unlink()
+    log.write_bytes(lines([200]))
+    assert text(drain(source)) == lines([200])
+    assert not any("unpack" in notice for notice in source.notices())
+    source.close()
+
+
+def test_closing_while_a_log_is_unpacked_lets_go_of_everything(log: Path) -> None:
+    """Whether its thread is done or not."""
+    write(log, lines(range(10)), 10)
+    checkpoint = last_checkpoint(log)
+    write(log.with_name("mail.log.1.gz"), gzip.compress(os.urandom(100) + lines(range(20))), 20)
+    write(log.with_name("mail.log.2.gz"), gzip.compress(lines(range(20))), 15)
+    write(log, lines([30]), 30)
+    before = open_files()
+    for wait in (False, True):
+        source = FileSource(log, checkpoint)
+        assert source.read() is None
+        threads = [thread for thread in threading.enumerate() if thread.name == "unpack"]
+        if wait:
+            for thread in threads:
+                thread.join(10)
+        source.close()
+        for thread in threads:
+            thread.join(10)
+    assert open_files() == before
