@@ -21,9 +21,10 @@ from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.control import ControlServer
 from popbeforesmtp.errors import ConfigError, PopBeforeSmtpError
+from popbeforesmtp.following import Followed
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.notify import Manager
-from popbeforesmtp.pipeline import Followed, Pipeline
+from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.rules import Rules, bar

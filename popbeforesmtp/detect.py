@@ -113,7 +113,7 @@ def _sources(settings: Settings, say: Say, now: datetime) -> tuple[Section, ...]
             path = Path(str(section.values.get("path", "")))
             if section.type == "file" and path.is_file():
                 say(f"log: {path}: {_sentence(path, now)}")
-    if any(section.type != "journal" for section in sections):
+    if any(section.type in ("file", "stdin") for section in sections):
         say("whoever can write to the log, or to syslog, can open the relay: any local user can (logger -t dovecot)")
     return sections
 

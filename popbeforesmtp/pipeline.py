@@ -6,63 +6,20 @@ store hear of it, each in a thread of its own. Nothing here waits for either.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Protocol
 
 from popbeforesmtp import maillog, rules
 from popbeforesmtp.active import ActiveSet, Change
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Clock
-from popbeforesmtp.formats import Formats
-from popbeforesmtp.model import Block, LogMessage, Origin, SessionEvent, Verdict
+from popbeforesmtp.following import Followed
+from popbeforesmtp.model import Block, Origin, SessionEvent, Verdict
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
-from popbeforesmtp.sessions import Sessions
-from popbeforesmtp.sieve import Sieve, every_line
-from popbeforesmtp.sight import Sight
-from popbeforesmtp.sources import Source
 
 _LOOK = 1.0  # seconds between looks without any event: what events miss is found by then
-_HELD = 1_048_576  # bytes for which the place is not kept inside an unfinished line; it may never be finished
 _BLOCKS = 16  # blocks read of one source before the others have their turn
-
-
-class LineReader(Protocol):
-    """Reads the header of a line: of a log's, or of an entry of the journal."""
-
-    previous: datetime | None  # the time of the line before
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether a line was written in pieces, and some are still to come."""
-
-    def read(self, line: bytes, now: datetime) -> LogMessage | None:
-        """Take the header off a line without its LF; None where there is none that we know."""
-
-    def glance(self, data: bytes, now: datetime) -> tuple[datetime | None, bool]:
-        """Return the time of a block's last line, and whether a stamp in it may mean either of two times."""
-
-
-@dataclass(slots=True, eq=False)
-class Followed:
-    """A source, and what is remembered between its lines."""
-
-    source: Source
-    header: LineReader
-    formats: Formats
-    sieve: Sieve | None = None  # None: every line is looked at
-    sessions: Sessions = field(default_factory=Sessions)
-    sight: Sight = field(default_factory=Sight)
-    warned: set[str] = field(default_factory=set)  # the signs of blindness that were said
-    held: int = 0  # bytes read since the place was last kept
-    live: bool = False  # what comes now was written just now
-    lines: int = 0
-    unknown_headers: int = 0
-    last_line_at: datetime | None = None
-    trouble: str | None = None
 
 
 class Pipeline:
@@ -192,56 +149,28 @@ class Pipeline:
         for _ in range(_BLOCKS):
             block = followed.source.read()
             if block is None:
-                followed.live = True
+                followed.caught_up()
                 return False
             self._take(followed, block)
         return True
 
     def _take(self, followed: Followed, block: Block) -> None:
-        """Take whole lines through header, format, sessions and rules, and remember the place behind them."""
-        log = block.log or followed.source.name
-        unknown = followed.unknown_headers
-        for start, end in self._candidates(followed, block.data):
+        """Decide on all that a block of lines means, and remember the place behind it."""
+        reading, log, wall = followed.reading(block), block.log or followed.source.name, self._clock.now().wall
+        unknown = followed.counts["unknown headers"]
+        for start, end in followed.candidates(reading, block.data, wall):
             origin = Origin(log, block.offset + start)
             try:
-                self._take_line(followed, block.data[start:end], origin)
+                event = followed.read_line(reading, block.data[start:end], self._clock.now().wall)
+                if event is not None:
+                    self.counts[event.kind] += 1
+                    self._decide(event, origin)
             except Exception as error:  # noqa: BLE001 - no line whatsoever may stop the daemon
                 self.counts["errors"] += 1
                 maillog.broken_line(origin.source, origin.offset, error)
-        lines = block.data.count(b"\n")
-        if lines:
-            followed.lines += lines
-            followed.header.previous = followed.last_line_at
-            unknown = followed.unknown_headers - unknown
-            followed.sight.saw(lines, unknown, followed.last_line_at, self._clock.now(), live=followed.live)
-        # Whoever goes on from here would take the next piece of an unfinished line for a line of its own.
-        followed.held = followed.held + len(block.data) if followed.header.unfinished else 0
-        if block.checkpoint and (not followed.held or followed.held > _HELD):
-            self.recorder.read_to(followed.source.name, block.checkpoint, followed.header.previous)
-
-    def _candidates(self, followed: Followed, data: bytes) -> Iterable[tuple[int, int]]:
-        """Return where the lines stand that may mean something; all of them, where a stamp alone does not say when."""
-        if not data:
-            return ()
-        last, unsure = followed.header.glance(data, self._clock.now().wall)
-        followed.last_line_at = last or followed.last_line_at
-        return every_line(data) if followed.sieve is None or unsure else followed.sieve.find(data)
-
-    def _take_line(self, followed: Followed, line: bytes, origin: Origin) -> None:
-        message = followed.header.read(line, self._clock.now().wall)
-        if message is None:
-            followed.unknown_headers += bool(line)
-            return
-        if not followed.formats.knows(message.program):
-            if not followed.sight.heard(message) and followed.sieve is not None:
-                followed.sieve.met(message.program)
-            return
-        event = followed.formats.read(message)
-        event = None if event is None else followed.sessions.join(event)
-        if event is None:
-            return
-        self.counts[event.kind] += 1
-        self._decide(event, origin)
+        unknown = followed.counts["unknown headers"] - unknown
+        if followed.read_to(reading, block, unknown, self._clock.now()):
+            self.recorder.read_to(followed.source.name, block.checkpoint, reading.header.previous)
 
     def _decide(self, event: SessionEvent, origin: Origin) -> None:
         now = self._clock.now()

@@ -4,12 +4,15 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from popbeforesmtp.errors import NotPermittedError, UnavailableError
 
 _LINKS = 40  # that the system follows, path_resolution(7)
+
+SYSLOG = "syslog"
+"""The user, and the group, of Ubuntu's rsyslog, to whom /var/log belongs there."""
 
 USER = "pop-before-smtp"
 """The user that the packages make for the daemon."""
@@ -66,6 +69,44 @@ def require_safe_place(path: Path) -> None:
     if stat.S_ISLNK(status.st_mode) or status.st_uid not in _trusted():
         what = "is a symbolic link" if stat.S_ISLNK(status.st_mode) else f"belongs to user {status.st_uid}"
         raise NotPermittedError(f"{path}: {what}; remove it, or choose another place")
+
+
+def other_writers(path: Path, owners: Iterable[str] = ()) -> str | None:
+    """Say why others than root, the syslog daemon and we could write a log, or put another in its place; or None.
+
+    ``owners`` are users who may write it too: a mail server that keeps a log of its own. Raises OSError.
+    """
+    users, groups = {*_trusted(), *_numbers(_user_number, (SYSLOG, *owners))}, {*_numbers(group_number, (SYSLOG,))}
+    real = path.resolve(strict=True)
+    for place in (*_way_to(path), path, *_way_to(real), real):
+        status = place.lstat()
+        folder = stat.S_ISDIR(status.st_mode)
+        if status.st_uid not in users:
+            return f"{place} belongs to {_user_name(status.st_uid)}"
+        if (folder and status.st_mode & stat.S_ISVTX) or stat.S_ISLNK(status.st_mode):
+            continue
+        if _shared(status) and not (status.st_gid in groups and not status.st_mode & stat.S_IWOTH):
+            return f"{place} may be written by others (mode {stat.S_IMODE(status.st_mode):04o})"
+    return None
+
+
+def _numbers(number: Callable[[str], int | None], names: Iterable[str]) -> Iterator[int]:
+    """Give the numbers of those users or groups that there are."""
+    return (found for name in names if (found := number(name)) is not None)
+
+
+def _user_number(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def _user_name(number: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
 
 
 def _shared(status: os.stat_result) -> bool:

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from popbeforesmtp.clock import Moment
+from popbeforesmtp.following import Followed
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.model import Authorization
-from popbeforesmtp.pipeline import Followed, Pipeline
+from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.text import utc
 
 
@@ -28,8 +29,8 @@ def describe(entry: Authorization) -> dict[str, object]:
 def _source(followed: Followed) -> dict[str, object]:
     return {
         **asdict(followed.source.report()),
-        "lines": followed.lines,
-        "unknown_headers": followed.unknown_headers,
+        "lines": followed.counts["lines"],
+        "unknown_headers": followed.counts["unknown headers"],
         "last_line_at": None if followed.last_line_at is None else utc(followed.last_line_at),
         "trouble": followed.trouble,
     }

@@ -38,6 +38,11 @@ class Sessions:
         self._waiting: OrderedDict[_Key, _Connection] = OrderedDict()
         self._doubted: OrderedDict[bytes, int] = OrderedDict()  # writers, and records not to be believed any more
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether what comes next may mean something only because of lines that were read before."""
+        return bool(self._waiting or self._doubted)
+
     def join(self, event: SessionEvent) -> SessionEvent | None:
         """Say what a line means together with those before it; None where it means nothing, or is not believed."""
         if not event.genuine:
@@ -76,6 +81,8 @@ class Sessions:
     def _connect(self, key: _Key | None, event: SessionEvent) -> None:
         if key is None or event.client is None or event.time is None:
             return
+        while self._waiting and event.time - next(iter(self._waiting.values())).time > _PATIENCE:
+            self._waiting.popitem(last=False)
         _remember(self._waiting, key, _Connection(event.client, event.time), _WAITING)
 
     def _login(self, key: _Key | None, event: SessionEvent) -> SessionEvent | None:

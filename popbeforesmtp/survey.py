@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from popbeforesmtp.following import LineReader
 from popbeforesmtp.formats import Formats
 from popbeforesmtp.model import EventKind
-from popbeforesmtp.pipeline import LineReader
 from popbeforesmtp.sessions import Sessions
 from popbeforesmtp.text import duration
 

@@ -19,11 +19,11 @@ from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.errors import PopBeforeSmtpError
+from popbeforesmtp.following import Followed, LineReader, Reading
 from popbeforesmtp.formats import _engine, _format
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.mtas import AccessMap
-from popbeforesmtp.pipeline import Followed, LineReader
 from popbeforesmtp.sight import SYSLOGDS
 from popbeforesmtp.sources import Source
 from popbeforesmtp.stores import Progress, Store
@@ -67,8 +67,15 @@ def open_source(section: Section, progress: Mapping[str, Progress], since: datet
         zone=zone,
         programs=tuple(program.decode() for program in (*formats.programs, *SYSLOGDS)),
     )
-    header = line_reader(journal=source.journal, zone=zone, previous=left.time if left else None)
-    return Followed(source, header, formats, None if source.journal else formats.sieve(SYSLOGDS))
+    if source.format is not None:
+        formats = _engine.Engine([_format.load(source.format)])
+    previous = left.time if left else None
+
+    def open_reading() -> Reading:
+        header = line_reader(journal=source.journal, zone=zone, previous=previous)
+        return Reading(header, None if source.journal else formats.sieve(SYSLOGDS))
+
+    return Followed(source, formats, open_reading)
 
 
 def open_store(section: Section, clock: Clock, *, make: bool) -> Store:

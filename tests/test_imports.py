@@ -31,7 +31,7 @@ FLOORS = (
     ),
     ROOMS,  # their contracts
     ("rules", "active", "sessions"),
-    ("publisher", "recorder"),
+    ("following", "publisher", "recorder"),
     ("pipeline",),
     ("config", "control"),
     ("wiring", "survey", "detect"),

@@ -9,11 +9,12 @@ import pytest
 from popbeforesmtp import maillog, wiring
 from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.following import Followed, Reading
 from popbeforesmtp.formats import Formats
 from popbeforesmtp.formats._engine import Engine
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.model import Block, LogMessage, SessionEvent
-from popbeforesmtp.pipeline import Followed, Pipeline
+from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.rules import Rules
@@ -126,7 +127,7 @@ class Parts:
         recorder = Recorder(self.store)
         publisher = Publisher(self.map, self.active)
         pipeline = Pipeline(
-            followed=[Followed(self.source, HeaderReader(), formats, formats.sieve())],
+            followed=[Followed(self.source, formats, lambda: Reading(HeaderReader(), formats.sieve()))],
             rules=Rules(GRACE),
             active=self.active,
             recorder=recorder,

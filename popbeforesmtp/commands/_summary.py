@@ -4,10 +4,10 @@ import re
 from collections import Counter
 from datetime import datetime
 
+from popbeforesmtp.following import LineReader
 from popbeforesmtp.formats import Formats
 from popbeforesmtp.header import COMMON, REPEATED
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
-from popbeforesmtp.pipeline import LineReader
 from popbeforesmtp.sessions import Sessions
 from popbeforesmtp.sieve import Sieve
 from popbeforesmtp.text import local

@@ -82,12 +82,13 @@ class Format:
 
 def packaged() -> list[str]:
     """Return the names of the formats that come with the program."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+    names = (entry.name for entry in _folder().iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml") and not name.startswith("_"))
 
 
 def load(name: str) -> Format:
     """Read a packaged format by its name. Raises DataError where the file is not as it must be."""
-    return parse(name, _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return parse(name.lstrip("_"), _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def parse(name: str, text: str) -> Format:

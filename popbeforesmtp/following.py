@@ -1,0 +1,112 @@
+"""From a source's lines to events: header, format, sessions, and what is remembered between the lines of each log."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from popbeforesmtp.clock import Moment
+from popbeforesmtp.formats import Formats
+from popbeforesmtp.model import Block, LogMessage, SessionEvent
+from popbeforesmtp.sessions import Sessions
+from popbeforesmtp.sieve import Sieve, every_line
+from popbeforesmtp.sight import Sight
+from popbeforesmtp.sources import Source
+
+_HELD = 1_048_576  # bytes for which the place is not kept, at most, while lines wait for others
+_LOGS = 1000  # logs of one source that are remembered at most
+
+
+class LineReader(Protocol):
+    """Reads the header of a line: of a log's, or of an entry of the journal."""
+
+    previous: datetime | None  # the time of the line before
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a line was written in pieces, and some are still to come."""
+
+    def read(self, line: bytes, now: datetime) -> LogMessage | None:
+        """Take the header off a line without its LF; None where there is none that we know."""
+
+    def glance(self, data: bytes, now: datetime) -> tuple[datetime | None, bool]:
+        """Return the time of a block's last line, and whether a stamp in it may mean either of two times."""
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """What is remembered between the lines of one log."""
+
+    header: LineReader
+    sieve: Sieve | None  # None: every line is looked at
+    sessions: Sessions = field(default_factory=Sessions)
+    last_line_at: datetime | None = None
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether what comes next can only be read by who has read what came before."""
+        return self.header.unfinished or self.sessions.unsettled
+
+
+@dataclass(slots=True, eq=False)
+class Followed:
+    """A source, and what is remembered of it."""
+
+    source: Source
+    formats: Formats
+    open_reading: Callable[[], Reading]  # for each of its logs
+    sight: Sight = field(default_factory=Sight)
+    warned: set[str] = field(default_factory=set)  # the signs of blindness that were said
+    counts: Counter[str] = field(default_factory=Counter)  # "lines", "unknown headers"
+    last_line_at: datetime | None = None
+    trouble: str | None = None
+    _readings: OrderedDict[str, Reading] = field(default_factory=OrderedDict)
+    _held: int = 0  # bytes read since the place was last kept
+    live: bool = False  # what comes now was written just now
+
+    def reading(self, block: Block) -> Reading:
+        """Return what is remembered of the log that a block stands in."""
+        reading = self._readings.get(block.log)
+        if reading is None:
+            reading = self._readings[block.log] = self.open_reading()
+            if len(self._readings) > _LOGS:
+                self._readings.popitem(last=False)
+        return reading
+
+    def candidates(self, reading: Reading, data: bytes, now: datetime) -> Iterable[tuple[int, int]]:
+        """Return where the lines stand that may mean something; all of them, where a stamp alone does not say when."""
+        if not data:
+            return ()
+        last, unsure = reading.header.glance(data, now)
+        reading.last_line_at = last or reading.last_line_at
+        return every_line(data) if reading.sieve is None or unsure else reading.sieve.find(data)
+
+    def read_line(self, reading: Reading, line: bytes, now: datetime) -> SessionEvent | None:
+        """Return what a line means, together with those before it."""
+        message = reading.header.read(line, now)
+        if message is None:
+            self.counts["unknown headers"] += bool(line)
+            return None
+        event = self.formats.read(message)
+        if event is not None:
+            return reading.sessions.join(event)
+        if not self.formats.knows(message.program) and not self.sight.heard(message) and reading.sieve is not None:
+            reading.sieve.met(message.program)
+        return None
+
+    def read_to(self, reading: Reading, block: Block, unknown: int, now: Moment) -> bool:
+        """Take in that a block was read, with so many unknown headers; say whether its place may be kept."""
+        lines = block.data.count(b"\n")
+        if lines:
+            self.counts["lines"] += lines
+            self.last_line_at = reading.header.previous = reading.last_line_at
+            self.sight.saw(lines, unknown, self.last_line_at, now, live=self.live)
+        # Whoever goes on from here would not know how to read what comes next: let them begin earlier.
+        unsettled = any(each.unsettled for each in self._readings.values())
+        self._held = self._held + len(block.data) if unsettled else 0
+        return bool(block.checkpoint) and (not self._held or self._held > _HELD)
+
+    def caught_up(self) -> None:
+        """Take in that there is nothing more to read at present."""
+        self.live = self.live or self.source.report().state in ("following", "reading")
