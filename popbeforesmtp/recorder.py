@@ -26,6 +26,7 @@ class Recorder:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._batch = Batch()
+        self._writing = Batch()
         self._wake = asyncio.Event()
         self._worker = Worker("store")
         self._task: asyncio.Task[None] | None = None
@@ -53,9 +54,13 @@ class Recorder:
 
     async def entries(self, now: Moment) -> list[Authorization]:
         """Return all that the store holds and is about to hold. Raises StoreError."""
+        before = self._pending()
         stored = await self._worker.do(self._store.load, now)
-        by_client = {grant.client: grant for grant in stored if grant.client not in self._batch.ended}
-        return list((by_client | self._batch.granted).values())
+        by_client = {grant.client: grant for grant in stored}
+        for batch in (before, self._pending()):  # what was waiting may have been written behind what we were given
+            by_client = {client: grant for client, grant in by_client.items() if client not in batch.ended}
+            by_client |= batch.granted
+        return list(by_client.values())
 
     async def keep_maps(self, names: list[str]) -> None:
         """Keep which access maps there are. Raises StoreError."""
@@ -63,8 +68,13 @@ class Recorder:
 
     async def progress(self) -> dict[str, Progress]:
         """Return how far each source was read, in the store or about to be there. Raises StoreError."""
+        before = self._pending()
         stored = await self._worker.do(self._store.progress)
-        return {**stored, **self._batch.progress}
+        return {**stored, **before.progress, **self._pending().progress}
+
+    def _pending(self) -> Batch:
+        """Return what is being written, and what is about to be."""
+        return _merged(self._writing, self._batch)
 
     async def close(self, stopped: datetime | None = None) -> None:
         """Write what is waiting, once, and close the store; ``stopped`` is kept as the time of a wanted end."""
@@ -106,15 +116,17 @@ class Recorder:
 
     async def _write(self) -> None:
         self._wake.clear()
-        batch, self._batch = self._batch, Batch()
-        if not batch:
+        if not self._batch:
             return
+        self._writing, self._batch = self._batch, Batch()
         try:
-            await self._worker.do(self._store.write, batch)
+            await self._worker.do(self._store.write, self._writing)
         except BaseException:
-            self._batch = _merged(batch, self._batch)
+            self._batch = self._pending()
             self._wake.set()
             raise
+        finally:
+            self._writing = Batch()
 
 
 def _merged(earlier: Batch, later: Batch) -> Batch:

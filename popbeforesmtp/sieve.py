@@ -13,7 +13,7 @@ _OFTEN = 16  # lines of a program before it is worth a new expression
 _PROGRAMS = 64  # programs passed by at most, for each is tried on each line
 _MET = 1000  # programs counted at most: strangers may choose their names
 
-_STAMP_AND_HOST = rb"(?:[0-9][^ ]++|[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}) [^ ]++(?<!:) "
+_STAMP_AND_HOST = rb"(?:[0-9-]{10}T[^ ]++|[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}) (?!<)[^ ]++(?<!:) "
 """An RFC 3339 or traditional stamp, and a host. The tokens may run on over a line's end: a line with fewer than three
 blanks is no login, whatever stands below it."""
 
@@ -53,7 +53,7 @@ class Sieve:
 
     def met(self, program: bytes | None) -> None:
         """Count a line of a program that no format reads."""
-        if not program or len(self._passed) >= _PROGRAMS:
+        if not program or program in self._begins or len(self._passed) >= _PROGRAMS:
             return
         if len(self._met) >= _MET:
             self._met.clear()
@@ -62,7 +62,7 @@ class Sieve:
         if self._met[program] >= _OFTEN and not program.startswith(self._own):
             family = program[: program.find(b"/") + 1]  # postfix/smtpd, postfix/qmgr, …
             known = any(other.startswith(family) for other in self._begins)
-            self._passed.add(re.escape(family) if family and not known else _tag(program))
+            self._passed.add(re.escape(family) + rb"[^ ]++(?<=:) " if family and not known else _tag(program))
             self._compile()
 
     def _compile(self) -> None:
@@ -70,11 +70,11 @@ class Sieve:
         for program, begins in self._begins.items():
             if begins:
                 wanted = b"|".join(re.escape(text) for text in (*begins, b"message repeated "))
-                boring.append(_tag(program) + rb"(?:\[[0-9]++\])?+: (?!" + wanted + rb")")
+                boring.append(_tag(program) + rb"(?!" + wanted + rb")")
         known = _STAMP_AND_HOST + b"(?:" + b"|".join(boring or [b"(?!)"]) + b")"
         self._known = re.compile(known)
         self._candidate = re.compile(rb"\n(?!" + known + rb")")
 
 
 def _tag(program: bytes) -> bytes:
-    return re.escape(program) + rb"(?=[\[:])"
+    return re.escape(program) + rb"(?:\[[0-9]++\])?+: "  # with its blank: a host may hold colons too

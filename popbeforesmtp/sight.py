@@ -14,10 +14,11 @@ from popbeforesmtp.text import duration
 SYSLOGDS = (b"rsyslogd", b"systemd-journald", b"journal", b"syslog-ng", b"syslogd")
 """Programs that say when messages were dropped."""
 
-# rsyslog's imuxsock: "imuxsock lost 12 messages from pid 34 due to rate-limiting"; its imjournal: "… 12 messages lost
-# due to rate-limiting"; journald: "Suppressed 12 messages from dovecot.service"
+# rsyslog 5: "imuxsock lost 12 messages from pid 34 due to rate-limiting"; rsyslog 8: "imuxsock[pid: 34, name: x]: 12
+# messages lost due to rate-limiting", "imjournal: 12 messages lost"; journald: "Suppressed 12 messages from x.service"
 _DROPPED = re.compile(
-    rb"imuxsock(?: \[[^\]]{0,100}\])? lost ([0-9]{1,9}) messages from|([0-9]{1,9}) messages lost due to rate-limiting"
+    rb"imuxsock lost ([0-9]{1,9}) messages from"
+    rb"|(?:im[a-z]{1,20}(?:\[[^\]]{0,200}\])?: )?([0-9]{1,9}) messages lost due to rate-limiting"
     rb"|Suppressed ([0-9]{1,9}) messages from [!-~]{1,255}"
 )
 _SILENT = 3600.0  # seconds without a line before that can be a sign
@@ -47,10 +48,12 @@ class Sight:
         self._lines, self._unknown = self._lines + lines, self._unknown + unknown
         if self._lines >= 2 * _LINES:  # what was long ago counts less and less
             self._lines, self._unknown = self._lines // 2, self._unknown // 2
+        if not live:  # what was written long ago tells neither of our clock nor of how often somebody writes
+            return
         self._since = now.boottime if self._since is None else self._since
         self._last = now.boottime
         self._turns += 1
-        if live and stamp is not None:
+        if stamp is not None:
             self._offsets.append((stamp - now.wall).total_seconds())
 
     def heard(self, message: LogMessage) -> bool:

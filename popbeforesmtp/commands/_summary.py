@@ -68,7 +68,7 @@ class Summary:
                 continue
             found = find(program, data, head.end(), end)
             if found is not None:
-                counts[found.format, formats.service(found, program), found.event] += 1
+                counts[found.format, found.service or "-", found.event] += 1
             elif not formats.knows(program):
                 sieve.met(program)
         self.lines += data.count(b"\n")

@@ -15,6 +15,7 @@ class Found(NamedTuple):
     event: EventKind
     match: re.Match[bytes]
     client: ClientAddress | None
+    service: str | None  # "pop3", "imap", or what the format calls it
     join: tuple[str, ...]  # what may name the session
 
 
@@ -30,9 +31,6 @@ class Formats(Protocol):
 
     def read(self, message: LogMessage) -> SessionEvent | None:
         """Return the event that a message reports, or None."""
-
-    def service(self, found: Found, program: bytes | None) -> str:
-        """Name the service of a message: "pop3", "imap", or what the format calls it; "-" where it is not known."""
 
     def reads_together(self, program: bytes | None) -> bool:
         """Say whether a program's lines tell enough only together with others: `find` does not do for them."""

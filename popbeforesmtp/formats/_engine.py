@@ -43,6 +43,7 @@ class Engine:
             keys: tuple[bytes | None, ...] = (*known.programs, None) if known.own_log else known.programs
             for key in keys:
                 self._by_program.setdefault(key, []).append(known)
+        self._together = frozenset(key for key, formats in self._by_program.items() if any(f.together for f in formats))
 
     @property
     def programs(self) -> tuple[bytes, ...]:
@@ -65,28 +66,20 @@ class Engine:
             program, text = tagged
             found = self.find(program, text, 0, len(text))
         if found is not None:
-            return self._event(found, program, message)
+            return self._event(found, message)
         together = next((known for known in self._by_program.get(program, ()) if known.together), None)
         return None if together is None else self._other(together, message)
 
     def find(self, program: bytes | None, data: bytes, start: int, end: int) -> Found | None:
         """Match a message that stands in ``data`` from ``start`` to ``end``; None where it means nothing."""
-        formats = self._by_program.get(program)
-        if formats is None or end - start > LONGEST_LINE:
+        if end - start > LONGEST_LINE:
             return None
-        for known in formats:
+        for known in self._by_program.get(program, ()):
             for pattern in known.patterns:
-                match = pattern.matches(data, start, end)
-                if match is not None:
-                    return _believed(known, pattern, match)
+                match = pattern.match.fullmatch(data, start, end)
+                if match is not None and (not pattern.once or pattern.is_once(data, start, end)):
+                    return _believed(known, pattern, match, program)
         return None
-
-    def service(self, found: Found, program: bytes | None) -> str:
-        """Name the service of a message: "pop3", "imap", or what the format calls it; "-" where it is not known."""
-        named = found.match["service"] if "service" in found.match.re.groupindex else None
-        known = self._formats[found.format]
-        raw = _text(named or program) or ""
-        return known.services.get(raw, raw if named else "-")
 
     def knows(self, program: bytes | None) -> bool:
         """Say whether some format reads the lines of a program."""
@@ -94,24 +87,23 @@ class Engine:
 
     def reads_together(self, program: bytes | None) -> bool:
         """Say whether a program's lines tell enough only together with others: `find` does not do for them."""
-        return any(known.together for known in self._by_program.get(program, ()))
+        return program in self._together
 
     def _begins(self, program: bytes | None) -> tuple[bytes, ...]:
         """Return what the messages of a program begin with that can mean anything; nothing where that can be all."""
         begins = [known.begins for known in self._by_program.get(program, ())]
         return () if () in begins else tuple(begin for each in begins for begin in each)
 
-    def _event(self, found: Found, program: bytes | None, message: LogMessage) -> SessionEvent:
+    def _event(self, found: Found, message: LogMessage) -> SessionEvent:
         known = self._formats[found.format]
         values = {name: value for name, value in found.match.groupdict().items() if value}
-        service = self.service(found, program)
         return SessionEvent(
             kind=found.event,
             time=message.time,
             format=known.name,
             client=found.client,
             user=_text(values.get("user")),
-            service=None if service == "-" else service,
+            service=found.service,
             mechanism=(_text(values.get("mechanism")) or "").upper() or None,
             session=_text(values.get("session")),
             mail_pid=_text(values.get("mail_pid")),
@@ -169,7 +161,7 @@ def _process(writer: bytes) -> str | None:
     return f"process {_text(writer)}" if _PID.search(writer) else None
 
 
-def _believed(known: Format, pattern: Pattern, match: re.Match[bytes]) -> Found | None:
+def _believed(known: Format, pattern: Pattern, match: re.Match[bytes], program: bytes | None) -> Found | None:
     """Say what a line that matches is; None where it may not be believed."""
     if pattern.event is not EventKind.FAILURE:
         text = match[0]
@@ -180,7 +172,9 @@ def _believed(known: Format, pattern: Pattern, match: re.Match[bytes]) -> Found 
         client = _client(match[pattern.address] or b"")
         if client is None and pattern.event is not EventKind.LOGOUT:
             return None
-    return Found(known.name, pattern.event, match, client, pattern.join)
+    called = match[pattern.service] if pattern.service else None
+    service = known.services.get(called or program or b"") or _text(called)
+    return Found(known.name, pattern.event, match, client, service, pattern.join)
 
 
 @lru_cache(_ADDRESSES)

@@ -22,15 +22,13 @@ class Pattern:
     event: EventKind
     match: re.Pattern[bytes]
     address: int  # number of the group that holds the client's address; 0 where none does
+    service: int  # the same of the service
     join: tuple[str, ...]  # what names the session: the first of these that the line has
     once: tuple[bytes, ...]  # what must stand in the line exactly once
 
-    def matches(self, data: bytes, start: int, end: int) -> re.Match[bytes] | None:
-        """Match a whole message, that stands in ``data`` from ``start`` to ``end``."""
-        match = self.match.fullmatch(data, start, end)
-        if match is not None and self.once and any(data.count(key, start, end) != 1 for key in self.once):
-            return None
-        return match
+    def is_once(self, data: bytes, start: int, end: int) -> bool:
+        """Say whether all that must be there exactly once is, in a message from ``start`` to ``end``."""
+        return all(data.count(key, start, end) == 1 for key in self.once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Format:
     programs: tuple[bytes, ...]  # exact syslog tags
     own_log: bool  # whether it can also write a log file by itself, without tags
     begins: tuple[bytes, ...]  # what each message begins with that can mean anything; empty: with anything
-    services: Mapping[str, str]  # what a captured service, or else a program, is called; else it is called so
+    services: Mapping[bytes, str]  # what a captured service, or else a program, is called; else it is called so
     cut: Cut | None
     journal: Profile | None  # None: not believed from the journal
     patterns: tuple[Pattern, ...]
@@ -101,7 +99,7 @@ def parse(name: str, text: str) -> Format:
             programs=tuple(_bytes(program) for program in _list(data["programs"])),
             own_log=bool(data.get("own_log", False)),
             begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
-            services={str(key): str(value) for key, value in data.get("services", {}).items()},
+            services={_bytes(key): str(value) for key, value in data.get("services", {}).items()},
             cut=None if "cut" not in data else Cut(_bytes(data["cut"]["begins"]), _compile(data["cut"]["ends"])),
             journal=None if "journal" not in data else _profile(data["journal"]),
             patterns=tuple(_pattern(entry) for entry in _list(data["pattern"])),
@@ -122,7 +120,8 @@ def _pattern(entry: Mapping[str, Any]) -> Pattern:
     if set(join) - set(_JOINS):
         raise ValueError(f"join = {join[0]!r}; there are {_JOINS}")
     once = tuple(_bytes(key) for key in _list(entry.get("once", [])))
-    return Pattern(EventKind(entry["event"]), match, match.groupindex.get("address", 0), join, once)
+    groups = match.groupindex
+    return Pattern(EventKind(entry["event"]), match, groups.get("address", 0), groups.get("service", 0), join, once)
 
 
 def _compile(text: object) -> re.Pattern[bytes]:

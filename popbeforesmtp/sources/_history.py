@@ -111,9 +111,10 @@ class History:
             return self._find(place, sorted([*current, *self._relatives(inodes)], key=unlikely))
         return self._find(place, sorted(self._relatives(inodes), key=unlikely))
 
-    def find_copy(self, place: Place) -> OpenLog | None:
-        """Open the copy that was made of a file before it was truncated."""
-        return self._find(place, reversed(self._relatives()))
+    def find_copies(self, place: Place, known: list[OpenLog]) -> list[OpenLog]:
+        """Open the copy that was made of a file before it was truncated, and those made since, oldest first."""
+        copy = self._find(place, reversed(self._relatives()))
+        return [] if copy is None else [copy, *self._open_older(copy.modified(), [*known, copy])]
 
     def start(self, log: OpenLog) -> None:
         """Go to the start of the window in a log that has become ready. Raises OSError."""
@@ -178,8 +179,8 @@ class History:
         except OSError as error:
             self._say(file, f"cannot be read: {error.strerror}")
             return []
-        if len(log.head()) == HEAD and any(log.head() == other.head() for other in known):
-            log.close()  # a copy, as compressing makes one
+        if any(_is_copy(log, other) for other in known):
+            log.close()
             return []
         return [log]
 
@@ -198,6 +199,12 @@ class History:
 
     def _order(self, log: OpenLog) -> tuple[bool, int]:
         return log.identity == identity(self._path), log.modified()
+
+
+def _is_copy(log: OpenLog, other: OpenLog) -> bool:
+    """Say whether one of two logs was made of the other by compressing it, which keeps its time."""
+    same_time = log.modified() // _SECOND == other.modified() // _SECOND
+    return log.packed != other.packed and same_time and len(log.head()) == HEAD and log.head() == other.head()
 
 
 def close_all(logs: Iterable[OpenLog]) -> None:

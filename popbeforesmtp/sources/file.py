@@ -211,12 +211,13 @@ class FileSource:
 
     def _written_over(self, log: OpenLog) -> Block | None:
         """Begin a file anew that was truncated or written over, behind what a copy of its old self still holds."""
-        copy = self._history.find_copy(log.place())
-        if copy is not None:
-            self._files.insert(self._files.index(log), copy)
+        copies = self._history.find_copies(log.place(), self._files)
+        if copies:
+            here = self._files.index(log)
+            self._files[here:here] = copies
             self._replaced_at = time.monotonic()
         log.go_to(0)
-        held = ", and the copy of what it held is read to its end" if copy is not None else ""
+        held = ", and the copy of what it held is read to its end" if copies else ""
         self._notices.append(f"{self._path} was truncated or written over; reading it from its beginning{held}")
         return self._read_files()
 
