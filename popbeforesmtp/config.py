@@ -76,6 +76,7 @@ class Settings:
     control: Path = CONTROL
     control_group: str | None = None  # whose members may use the control socket too
     log: str = "stderr"  # "stderr", "syslog", or a file's absolute path
+    insecure_log: bool = False  # --insecure-log: also read what others than root and syslog may write
     stop: str = "keep"  # what a daemon that was stopped for good leaves behind: "keep" the maps, or "close" them
     sources: tuple[Section, ...] | None = None
     store: Section = Section("sqlite", {}, {}, None)

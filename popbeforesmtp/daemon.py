@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.rules import Rules, bar
-from popbeforesmtp.stores import Store
+from popbeforesmtp.stores import Progress, Store
 
 _OWN_ADDRESSES_EVERY = 60.0  # seconds
 _EARLIER = timedelta(
@@ -138,7 +138,7 @@ class _Daemon:
                 recorder.ended(kept.client)
         progress = store.progress()
         since = now.wall - self._settings.grace - _EARLIER
-        self._followed = {section.key: wiring.open_source(section, progress, since) for section in found.sources}
+        self._followed = {section.key: self._open_source(section, progress, since) for section in found.sources}
         recorder.start()
         self._map_sections = {section.key: section for section in found.mtas}
         self._empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
@@ -160,6 +160,9 @@ class _Daemon:
             await lookup.start(pipeline.permits)
         self._pipeline = pipeline
         maillog.ready(len(active))
+
+    def _open_source(self, section: Section, progress: Mapping[str, Progress], since: datetime) -> Followed:
+        return wiring.open_source(section, progress, since, insecure=self._settings.insecure_log)
 
     def _empty_forgotten(self, store: Store, sections: Sequence[Section]) -> None:
         """Take everybody out of the maps that were named before and are no longer, for nobody looks after them now."""
@@ -217,6 +220,7 @@ class _Daemon:
     async def _reload(self, pipeline: Pipeline) -> None:
         """Build all that is new; only when all of it works, swap it in and let go of what is old."""
         settings = await asyncio.to_thread(config.load, self._path)
+        settings = replace(settings, insecure_log=self._settings.insecure_log)
         wiring.check(settings)
         if _fixed(settings) != _fixed(self._settings):
             raise ConfigError(f"{settings.path}: [store] and control cannot change while the daemon runs; restart it")
@@ -225,7 +229,7 @@ class _Daemon:
         progress = await pipeline.recorder.progress()
         since = self._clock.now().wall - settings.grace - _EARLIER
         followed = {
-            section.key: self._followed.get(section.key) or wiring.open_source(section, progress, since)
+            section.key: self._followed.get(section.key) or self._open_source(section, progress, since)
             for section in found.sources
         }
         async with AsyncExitStack() as undo:

@@ -15,7 +15,7 @@ import psutil
 from popbeforesmtp import postconf, survey, wiring
 from popbeforesmtp.addresses import ClientAddress, NetworkSet, parse_address
 from popbeforesmtp.config import Section, Settings
-from popbeforesmtp.errors import UnavailableError
+from popbeforesmtp.errors import NotPermittedError, UnavailableError
 
 MAIL_LOGS = tuple(
     Path(path)
@@ -113,6 +113,9 @@ def _sources(settings: Settings, say: Say, now: datetime) -> tuple[Section, ...]
             path = Path(str(section.values.get("path", "")))
             if section.type == "file" and path.is_file():
                 say(f"log: {path}: {_sentence(path, now)}")
+                forgeable = _look(path, now).forgeable
+                if forgeable is not None and not settings.insecure_log:
+                    raise NotPermittedError(f"{section.place('path')}: {forgeable}; to insist, run with --insecure-log")
     if any(section.type in ("file", "stdin") for section in sections):
         say("whoever can write to the log, or to syslog, can open the relay: any local user can (logger -t dovecot)")
     return sections

@@ -13,6 +13,7 @@ from popbeforesmtp import maillog, rules
 from popbeforesmtp.active import ActiveSet, Change
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Clock
+from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.following import Followed
 from popbeforesmtp.model import Block, Origin, SessionEvent, Verdict
 from popbeforesmtp.publisher import Publisher
@@ -131,7 +132,7 @@ class Pipeline:
         """Read some of what a source has; say whether there may be more."""
         try:
             more = self._read_blocks(followed)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, PopBeforeSmtpError) as error:
             why = getattr(error, "strerror", None) or str(error)
             if followed.trouble != why:
                 maillog.trouble(f"{followed.source.name}: {why}")

@@ -28,6 +28,7 @@ class Survey:
     forged: int = 0  # what looks like an event, and was not written by the server
     events: Counter[str] = field(default_factory=Counter)  # by format
     logins: int = 0
+    forgeable: str | None = None  # why it cannot be believed
 
     def sentence(self, now: datetime) -> str:
         """Say it."""
@@ -52,6 +53,7 @@ def look(lines: Iterable[bytes], header: LineReader, formats: Formats, now: date
             seen.unknown_headers += bool(line)
             continue
         seen.last_line_at = message.time or seen.last_line_at
+        seen.forgeable = seen.forgeable or formats.forgeable(message)
         event = formats.read(message)
         event = None if event is None else sessions.join(event)
         if event is not None and event.genuine:

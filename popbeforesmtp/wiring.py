@@ -28,8 +28,9 @@ from popbeforesmtp.sight import SYSLOGDS
 from popbeforesmtp.sources import Source
 from popbeforesmtp.stores import Progress, Store
 
-_FOUND_OUT = ("checkpoint", "since", "zone", "programs")
-"""What a source is given and nobody sets: the place, the start of the window, the zone, the formats' syslog tags."""
+_FOUND_OUT = ("checkpoint", "since", "zone", "programs", "owners", "insecure")
+"""What a source is given and nobody sets in its section: the place, the start of the window, the zone, the syslog tags
+of the formats, who may own their logs, and whether others may."""
 
 
 def names(room: ModuleType) -> list[str]:
@@ -37,9 +38,12 @@ def names(room: ModuleType) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(room.__path__) if not module.name.startswith("_"))
 
 
-def engine(units: tuple[str, ...] = ()) -> _engine.Engine:
-    """Make the engine with all formats; ``units`` are those that journal entries must come from instead."""
-    return _engine.Engine((_format.load(name) for name in _format.packaged()), units)
+def engine(units: tuple[str, ...] = (), *, insecure: bool = False) -> _engine.Engine:
+    """Make the engine with all formats.
+
+    ``units`` are those that journal entries must come from instead; ``insecure`` believes logs that can be forged.
+    """
+    return _engine.Engine((_format.load(name) for name in _format.packaged()), units, insecure=insecure)
 
 
 def line_reader(*, journal: bool, zone: ZoneInfo | None = None, previous: datetime | None = None) -> LineReader:
@@ -47,7 +51,9 @@ def line_reader(*, journal: bool, zone: ZoneInfo | None = None, previous: dateti
     return EntryReader(previous) if journal else HeaderReader(zone, previous)
 
 
-def open_source(section: Section, progress: Mapping[str, Progress], since: datetime) -> Followed:
+def open_source(
+    section: Section, progress: Mapping[str, Progress], since: datetime, *, insecure: bool = False
+) -> Followed:
     """Open a source where it was left off; what was written before ``since`` is of no interest any more.
 
     ``timezone`` is common to all sources: the zone of stamps that name none.
@@ -56,7 +62,7 @@ def open_source(section: Section, progress: Mapping[str, Progress], since: datet
     zone = _zone(values.pop("timezone", None), section)
     left = progress.get(str(values.get("path", section.type)))
     units = values.get("units")
-    formats = engine(tuple(str(unit) for unit in units) if isinstance(units, list) else ())
+    formats = engine(tuple(str(unit) for unit in units) if isinstance(units, list) else (), insecure=insecure)
     source: Source = _open(
         sources,
         section,
@@ -65,6 +71,8 @@ def open_source(section: Section, progress: Mapping[str, Progress], since: datet
         checkpoint=left.checkpoint if left else None,
         since=since,
         zone=zone,
+        insecure=insecure,
+        owners=formats.owners,
         programs=tuple(program.decode() for program in (*formats.programs, *SYSLOGDS)),
     )
     if source.format is not None:

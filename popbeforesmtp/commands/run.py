@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log", metavar="WHERE", help="stderr, syslog, or a file (default: as configured, else stderr)"
     )
+    parser.add_argument(
+        "--insecure-log", action="store_true", help="read logs that others than root and the syslog daemon may write"
+    )
     parser.add_argument("--json", action="store_true", help="log JSON, one object a line")
     parser.add_argument("--debug", action="store_true", help="also say renewals and other everyday things")
 
@@ -34,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Be the daemon."""
     import os
     import signal
+    from dataclasses import replace
 
     from popbeforesmtp import config, detach, wiring
 
@@ -43,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.config = arguments.config and arguments.config.absolute()
     if arguments.log not in (None, "stderr", "syslog"):
         arguments.log = str(Path(arguments.log).absolute())
-    settings = config.load(arguments.config)
+    settings = replace(config.load(arguments.config), insecure_log=arguments.insecure_log)
     wiring.check(settings)
     os.umask(detach.UMASK)
     if arguments.daemon is None:

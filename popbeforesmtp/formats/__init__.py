@@ -32,6 +32,9 @@ class Formats(Protocol):
     def read(self, message: LogMessage) -> SessionEvent | None:
         """Return the event that a message reports, or None."""
 
+    def forgeable(self, message: LogMessage) -> str | None:
+        """Say why a line of a server's own log cannot be believed, where it is one of those; else None."""
+
     def reads_together(self, program: bytes | None) -> bool:
         """Say whether a program's lines tell enough only together with others: `find` does not do for them."""
 

@@ -31,16 +31,19 @@ _ADDRESSES = 8192
 class Engine:
     """Reads messages by the formats in use.
 
-    ``units`` are the systemd units that journal entries must come from, in place of those that the formats name.
+    ``units`` are the systemd units that journal entries must come from, in place of those that the formats name;
+    ``insecure`` believes servers' own logs that strangers can write lines into.
     """
 
-    def __init__(self, formats: Iterable[Format], units: tuple[str, ...] = ()) -> None:
+    def __init__(self, formats: Iterable[Format], units: tuple[str, ...] = (), *, insecure: bool = False) -> None:
         self.formats = tuple(formats)
         self._units = units
         self._formats = {known.name: known for known in self.formats}
         self._by_program: dict[bytes | None, list[Format]] = {}
         for known in self.formats:
-            keys: tuple[bytes | None, ...] = (*known.programs, None) if known.own_log else known.programs
+            keys: tuple[bytes | None, ...] = known.programs
+            if known.own_log and (insecure or not known.forgeable):
+                keys = (*keys, None)
             for key in keys:
                 self._by_program.setdefault(key, []).append(known)
         self._together = frozenset(key for key, formats in self._by_program.items() if any(f.together for f in formats))
@@ -49,6 +52,20 @@ class Engine:
     def programs(self) -> tuple[bytes, ...]:
         """The syslog tags that some format reads."""
         return tuple(program for program in self._by_program if program is not None)
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The users who may own a log that a server keeps by itself."""
+        return tuple(owner for known in self.formats for owner in known.owners)
+
+    def forgeable(self, message: LogMessage) -> str | None:
+        """Say why a line of a server's own log cannot be believed, where it is one of those; else None."""
+        if message.program is not None:
+            return None
+        for known in self.formats:
+            if known.forgeable and any(pattern.match.fullmatch(message.text) for pattern in known.patterns):
+                return known.forgeable
+        return None
 
     def sieve(self, also: tuple[bytes, ...] = ()) -> Sieve:
         """Make a sieve for one log, that passes by what no pattern can match; all lines of programs ``also`` stay."""

@@ -66,6 +66,8 @@ class Format:
     title: str
     programs: tuple[bytes, ...]  # exact syslog tags
     own_log: bool  # whether it can also write a log file by itself, without tags
+    forgeable: str  # why its own log cannot be believed; empty where it can
+    owners: tuple[str, ...]  # who may own its own log, besides root and the syslog daemon
     begins: tuple[bytes, ...]  # what each message begins with that can mean anything; empty: with anything
     services: Mapping[bytes, str]  # what a captured service, or else a program, is called; else it is called so
     cut: Cut | None
@@ -98,6 +100,8 @@ def parse(name: str, text: str) -> Format:
             title=str(data["title"]),
             programs=tuple(_bytes(program) for program in _list(data["programs"])),
             own_log=bool(data.get("own_log", False)),
+            forgeable=str(data.get("forgeable", "")),
+            owners=tuple(str(owner) for owner in _list(data.get("owners", []))),
             begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
             services={_bytes(key): str(value) for key, value in data.get("services", {}).items()},
             cut=None if "cut" not in data else Cut(_bytes(data["cut"]["begins"]), _compile(data["cut"]["ends"])),

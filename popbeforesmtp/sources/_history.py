@@ -6,8 +6,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
+from popbeforesmtp.errors import NotPermittedError
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.lines import UNPACK
+from popbeforesmtp.privileges import other_writers
 from popbeforesmtp.sources._bisect import Stamps
 from popbeforesmtp.sources._checkpoint import HEAD, Place
 from popbeforesmtp.sources._openlog import OpenLog
@@ -29,11 +31,18 @@ _BEGINNING = 65_536
 class History:
     """One log's files. ``since`` is when the window began that lines can still matter in, at the time of this call."""
 
-    def __init__(self, path: Path, since: datetime | None = None, zone: tzinfo | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        since: datetime | None = None,
+        zone: tzinfo | None = None,
+        owners: tuple[str, ...] | None = None,
+    ) -> None:
         self.notices: list[str] = []
         self._path = path
         self._since = since
         self._zone = zone
+        self._owners = owners
         self._made_at = time.monotonic()
         self._damaged: set[tuple[int, int]] = set()
         self._said: set[tuple[int, int]] = set()  # files that it was said of that they cannot be read
@@ -151,6 +160,7 @@ class History:
 
     def _open_path(self) -> list[OpenLog]:
         try:
+            require_few_writers(self._path, self._owners)
             return [OpenLog(self._path)]
         except FileNotFoundError:
             return []
@@ -199,6 +209,19 @@ class History:
 
     def _order(self, log: OpenLog) -> tuple[bool, int]:
         return log.identity == identity(self._path), log.modified()
+
+
+def require_few_writers(path: Path, owners: tuple[str, ...] | None) -> None:
+    """Refuse a log that others may write than root, the syslog daemon, we, and ``owners``; None lets everybody.
+
+    Raises NotPermittedError, and OSError where the file is not there or cannot be seen.
+    """
+    why = None if owners is None else other_writers(path, owners)
+    if why is not None:
+        raise NotPermittedError(
+            f"{path}: whoever can write to a log can open the relay, and {why}; let only root and the syslog daemon"
+            " write it, or run with --insecure-log"
+        )
 
 
 def _is_copy(log: OpenLog, other: OpenLog) -> bool:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import datetime, tzinfo
+from functools import partial
 from pathlib import Path
 
 from popbeforesmtp.errors import NotPermittedError
@@ -17,7 +18,7 @@ from popbeforesmtp.lines import UNREADABLE, find_long_line
 from popbeforesmtp.model import Block
 from popbeforesmtp.sources import Source, SourceReport
 from popbeforesmtp.sources._checkpoint import read_checkpoint, write_checkpoint
-from popbeforesmtp.sources._history import History, close_all, identity
+from popbeforesmtp.sources._history import History, close_all, identity, require_few_writers
 from popbeforesmtp.sources._openlog import OpenLog
 from popbeforesmtp.sources._several import SeveralSource, is_pattern
 from popbeforesmtp.sources._watch import Watch
@@ -30,18 +31,27 @@ _GONE = 60.0
 
 
 def open_source(
-    *, path: Path, checkpoint: str | None = None, since: datetime | None = None, zone: tzinfo | None = None
+    *,
+    path: Path,
+    checkpoint: str | None = None,
+    since: datetime | None = None,
+    zone: tzinfo | None = None,
+    owners: tuple[str, ...] = (),
+    insecure: bool = False,
 ) -> Source:
     """Follow the log file at ``path``, or all that match it where it is a pattern, from the checkpoint on.
 
     Without one, from the first line at or after ``since`` on (aware), else from the beginning; ``zone`` is that of
-    stamps that name none, None for this machine's. No file need be there yet. Raises NotPermittedError where the file
-    is there and cannot be read.
+    stamps that name none, None for this machine's. No file need be there yet. ``owners`` may write it besides root and
+    the syslog daemon; ``insecure`` lets everybody. Raises NotPermittedError where the file is there and cannot be read,
+    or may be written by others.
     """
+    allowed = None if insecure else owners
     if is_pattern(path):
-        return SeveralSource(path, FileSource, checkpoint, since=since, zone=zone)
-    source = FileSource(path, checkpoint, since=since, zone=zone)
+        return SeveralSource(path, partial(FileSource, owners=allowed), checkpoint, since=since, zone=zone)
+    source = FileSource(path, checkpoint, since=since, zone=zone, owners=allowed)
     try:
+        require_few_writers(path, allowed)
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
     except PermissionError:
         raise NotPermittedError(
@@ -66,10 +76,11 @@ class FileSource:
         since: datetime | None = None,
         zone: tzinfo | None = None,
         ring: Callable[[], None] | None = None,
+        owners: tuple[str, ...] | None = None,
     ) -> None:
         self.name = str(path)
         self._path = path
-        self._history = History(path, since, zone)
+        self._history = History(path, since, zone, owners)
         self._places = read_checkpoint(checkpoint)
         self._files: list[OpenLog] = []  # oldest first; the last one is what the path named when last looked at
         self._replaced_at = 0.0  # when the last but one was replaced
