@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run test unit lint end-to-end bench clean
+.PHONY: help run test unit lint end-to-end bench fuzz clean
 
 help:
 	@echo "make run         the daemon, on this machine's mail log or a demonstration log; touches nothing outside a private folder"
@@ -27,6 +27,10 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: .venv/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' || echo 'no atheris for this Python: fuzzing blindly'
+	$(BIN)/python -m tests.fuzz
 
 bench: .venv/dev
 	tests/end_to_end/install-servers

@@ -1,18 +1,24 @@
 """The active set: who may relay now, in memory, and what ends next.
 
-It holds an address and the two ends of its window, nothing else; who, which line and which rule lie in the store.
-A question checks both clocks, so an answer is right to the second even before the timer has come round.
+It holds an address and the two ends of its window, packed into one number; who, which line and which rule lie in the
+store. A question checks both clocks, so an answer is right to the microsecond, also before the timer has come round.
 """
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.model import Authorization
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_SECOND = 1_000_000  # microseconds
+_TICK = 50_000  # microseconds: what ends within one is taken out together, at its end
+_BITS = 64
+_BOOTTIME = (1 << _BITS) - 1
 
 
 class Change(Enum):
@@ -23,26 +29,42 @@ class Change(Enum):
     NONE = auto()  # a later end was known already
 
 
-@dataclass(slots=True)
-class _End:
-    """The two ends of one window."""
+class _Agenda:
+    """Who is to be looked at when, by one of the clocks; a place may be too early, never too late."""
 
-    expires_at: datetime
-    deadline: float
+    def __init__(self) -> None:
+        self._ticks: list[int] = []  # a heap of those that anybody stands at
+        self._clients: dict[int, list[ClientAddress]] = {}
 
-    def remaining(self, now: Moment) -> float:
-        return min((self.expires_at - now.wall).total_seconds(), self.deadline - now.boottime)
+    def add(self, client: ClientAddress, end: int) -> None:
+        """Look at a client once its end has come, in microseconds."""
+        tick = -(-end // _TICK)
+        clients = self._clients.get(tick)
+        if clients is None:
+            heapq.heappush(self._ticks, tick)
+            self._clients[tick] = [client]
+        else:
+            clients.append(client)
+
+    def due(self, now: int) -> Iterator[ClientAddress]:
+        """Take out and give those to be looked at by now."""
+        while self._ticks and self._ticks[0] * _TICK <= now:
+            yield from self._clients.pop(heapq.heappop(self._ticks))
+
+    def first(self) -> int:
+        """Return when to look next; there must be somebody."""
+        return self._ticks[0] * _TICK
 
 
 class ActiveSet:
     """The clients that may relay."""
 
     def __init__(self) -> None:
-        self._ends: dict[ClientAddress, _End] = {}
-        # Every client stands in both heaps at least once, at or before its end: a renewal only changes _ends, and the
-        # old place in a heap is where the client is looked at and put back. Whichever clock comes first ends it.
-        self._by_wall: list[tuple[datetime, ClientAddress]] = []
-        self._by_boottime: list[tuple[float, ClientAddress]] = []
+        self._ends: dict[ClientAddress, int] = {}  # end on the wall clock << 64 | end of CLOCK_BOOTTIME, microseconds
+        # Every client stands in both, at or before its end: a renewal only changes _ends, and where the client stood it
+        # is looked at and put back. Whichever clock comes first ends it.
+        self._by_wall = _Agenda()
+        self._by_boottime = _Agenda()
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -56,18 +78,17 @@ class ActiveSet:
     def grant(self, authorization: Authorization, now: Moment) -> Change:
         """Let a client relay; the later end wins, so order and repetition change nothing."""
         client = authorization.client
-        left = authorization.remaining(now)
-        if left <= 0:
-            return Change.NONE
+        wall, boottime = _wall(authorization.expires_at), _micros(authorization.deadline)
+        left = min(wall - _wall(now.wall), boottime - _micros(now.boottime))
         before = self._ends.get(client)
-        left_before = 0.0 if before is None else before.remaining(now)
-        if left_before >= left:
+        left_before = 0 if before is None else _left(before, now)
+        if left <= 0 or left_before >= left:
             return Change.NONE
-        self._ends[client] = _End(authorization.expires_at, authorization.deadline)
-        if before is None or before.expires_at > authorization.expires_at:
-            heapq.heappush(self._by_wall, (authorization.expires_at, client))
-        if before is None or before.deadline > authorization.deadline:
-            heapq.heappush(self._by_boottime, (authorization.deadline, client))
+        self._ends[client] = wall << _BITS | boottime
+        if before is None or before >> _BITS > wall:
+            self._by_wall.add(client, wall)
+        if before is None or before & _BOOTTIME > boottime:
+            self._by_boottime.add(client, boottime)
         return Change.RENEWED if left_before > 0 else Change.GRANTED
 
     def revoke(self, client: ClientAddress) -> None:
@@ -77,42 +98,48 @@ class ActiveSet:
     def permits(self, client: ClientAddress, now: Moment) -> bool:
         """Say whether a client may relay at this moment."""
         end = self._ends.get(client)
-        return end is not None and end.remaining(now) > 0
+        return end is not None and _left(end, now) > 0
 
     def expires_at(self, client: ClientAddress, now: Moment) -> datetime | None:
         """Say when a client's leave ends, on the wall clock as it goes now; None where it has none."""
         end = self._ends.get(client)
-        left = 0.0 if end is None else end.remaining(now)
-        return now.wall + timedelta(seconds=left) if left > 0 else None
+        left = 0 if end is None else _left(end, now)
+        return now.wall + timedelta(microseconds=left) if left > 0 else None
 
     def expire(self, now: Moment) -> list[ClientAddress]:
         """Take out and return all whose window has ended."""
         ended = []
-        while self._by_wall and self._by_wall[0][0] <= now.wall:
-            client = heapq.heappop(self._by_wall)[1]
-            if self._take_out(client, now):
-                ended.append(client)
-            elif client in self._ends:
-                heapq.heappush(self._by_wall, (self._ends[client].expires_at, client))
-        while self._by_boottime and self._by_boottime[0][0] <= now.boottime:
-            client = heapq.heappop(self._by_boottime)[1]
-            if self._take_out(client, now):
-                ended.append(client)
-            elif client in self._ends:
-                heapq.heappush(self._by_boottime, (self._ends[client].deadline, client))
+        for agenda, moment, shift in (
+            (self._by_wall, _wall(now.wall), _BITS),
+            (self._by_boottime, _micros(now.boottime), 0),
+        ):
+            for client in agenda.due(moment):
+                end = self._ends.get(client)
+                if end is None:
+                    continue
+                if _left(end, now) <= 0:
+                    del self._ends[client]
+                    ended.append(client)
+                else:
+                    agenda.add(client, end >> shift & _BOOTTIME)
         return ended
-
-    def _take_out(self, client: ClientAddress, now: Moment) -> bool:
-        """Take a client out if its window has ended."""
-        end = self._ends.get(client)
-        if end is None or end.remaining(now) > 0:
-            return False
-        del self._ends[client]
-        return True
 
     def next_end(self, now: Moment) -> float | None:
         """Say in how many seconds to look for ended windows again; None where there are none."""
         if not self._ends:
             return None
-        left = min((self._by_wall[0][0] - now.wall).total_seconds(), self._by_boottime[0][0] - now.boottime)
-        return max(left, 0.0)
+        left = min(self._by_wall.first() - _wall(now.wall), self._by_boottime.first() - _micros(now.boottime))
+        return max(left, 0) / _SECOND
+
+
+def _wall(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _micros(seconds: float) -> int:
+    return int(seconds * _SECOND)
+
+
+def _left(end: int, now: Moment) -> int:
+    """Say for how many microseconds a window goes on; zero or less when it has ended."""
+    return min((end >> _BITS) - _wall(now.wall), (end & _BOOTTIME) - _micros(now.boottime))

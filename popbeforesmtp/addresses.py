@@ -68,18 +68,15 @@ class NetworkSet:
     def __init__(self, networks: Iterable[Network] = ()) -> None:
         self.networks = tuple(networks)
         # One set of prefixes per version and length: a question costs as many lookups as there are lengths.
-        self._prefixes: dict[tuple[int, int], set[int]] = {}
+        self._prefixes: dict[int, dict[int, set[int]]] = {}
         for network in self.networks:
             shift = network.max_prefixlen - network.prefixlen
-            self._prefixes.setdefault((network.version, shift), set()).add(int(network.network_address) >> shift)
+            prefixes = self._prefixes.setdefault(network.version, {}).setdefault(shift, set())
+            prefixes.add(int(network.network_address) >> shift)
 
     def __contains__(self, client: ClientAddress) -> bool:
-        address = ipaddress.ip_address(client)
-        number = int(address)
-        return any(
-            version == address.version and number >> shift in prefixes
-            for (version, shift), prefixes in self._prefixes.items()
-        )
+        version, number = _number(client)
+        return any(number >> shift in prefixes for shift, prefixes in self._prefixes.get(version, {}).items())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NetworkSet) and set(self.networks) == set(other.networks)
@@ -89,6 +86,13 @@ class NetworkSet:
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.networks)) or "none"
+
+
+def _number(client: ClientAddress) -> tuple[int, int]:
+    """Return version and number of an address; inet_pton(3) takes a fifth of the time that ipaddress does."""
+    if ":" in client:
+        return 6, int.from_bytes(socket.inet_pton(socket.AF_INET6, client))
+    return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, client))
 
 
 NO_NETWORKS = NetworkSet()

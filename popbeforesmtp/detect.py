@@ -113,22 +113,36 @@ def _sources(settings: Settings, say: Say, now: datetime) -> tuple[Section, ...]
             path = Path(str(section.values.get("path", "")))
             if section.type == "file" and path.is_file():
                 say(f"log: {path}: {_sentence(path, now)}")
-                forgeable = _look(path, now).forgeable
-                if forgeable is not None and not settings.insecure_log:
-                    raise NotPermittedError(f"{section.place('path')}: {forgeable}; to insist, run with --insecure-log")
+                seen = _look(path, now)
+                _warn(seen, say)
+                if seen.forgeable is not None and not settings.insecure_log:
+                    where = section.place("path")
+                    raise NotPermittedError(f"{where}: {seen.forgeable}; to insist, run with --insecure-log")
     if any(section.type in ("file", "stdin") for section in sections):
         say("whoever can write to the log, or to syslog, can open the relay: any local user can (logger -t dovecot)")
     return sections
 
 
+def _warn(seen: survey.Survey, say: Say) -> None:
+    """Say what the logs that were seen cannot exclude, each format for itself."""
+    engine = wiring.engine()
+    for name in seen.events:
+        if engine.warning(name):
+            say(engine.warning(name))
+
+
 def _source(say: Say, now: datetime) -> Section:
     """Find where the logins are written to: in the journal, which tells who wrote what, or else in a file."""
-    path = next((path for path in MAIL_LOGS if path.is_file() and _look(path, now).events), None)
+    logs = ((path, _look(path, now)) for path in MAIL_LOGS if path.is_file())
+    path, seen = next(((path, seen) for path, seen in logs if seen.events), (None, survey.Survey()))
     journal = _look_at_journal(say, now)
-    if journal is not None and (journal.events or (path is None and not _is_written(mail_log(), now))):
+    nothing = path is None and not _is_written(mail_log(), now)
+    if journal is not None and (nothing or (journal.events and not journal.ends_before(seen))):
         also = f"; {path} holds logins too, and the journal cannot be forged as it can" if path is not None else ""
+        _warn(journal, say)
         say(f"log: the journal, and no [[source]] is configured: {journal.sentence(now)}{also}")
         return Section("journal", {}, {}, None)
+    _warn(seen, say)
     path = path or mail_log()
     what = _sentence(path, now) if path.is_file() else "is where a mail log would be, and is not there yet"
     say(f"log: {path}, and no [[source]] is configured: {what}")

@@ -89,7 +89,7 @@ class EntryReader:
 def _parse(line: bytes) -> _Fields | None:
     """Read a JSON object; a field that stands in it twice is as good as not there."""
     try:
-        fields = json.loads(line.decode(), object_pairs_hook=_once)
+        fields = _decode(line.decode())
     except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
         return None
     return fields if isinstance(fields, dict) else None
@@ -100,6 +100,9 @@ def _once(pairs: list[tuple[str, object]]) -> _Fields:
     if len(fields) < len(pairs):
         fields |= {name: None for name, count in Counter(name for name, _ in pairs).items() if count > 1}
     return fields
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_once).decode  # json.loads would make a decoder for each line
 
 
 def _text(fields: _Fields, name: str) -> str:

@@ -15,6 +15,7 @@ from popbeforesmtp.sight import Sight
 from popbeforesmtp.sources import Source
 
 _HELD = 1_048_576  # bytes for which the place is not kept, at most, while lines wait for others
+_IDLE = 5.0  # seconds from when nothing more came: then the past has been read; journalctl takes a while to begin
 _LOGS = 1000  # logs of one source that are remembered at most
 
 
@@ -41,7 +42,7 @@ class Reading:
     header: LineReader
     sieve: Sieve | None  # None: every line is looked at
     sessions: Sessions = field(default_factory=Sessions)
-    last_line_at: datetime | None = None
+    last: datetime | None = None  # stamp of the last line of the block that is read
 
     @property
     def unsettled(self) -> bool:
@@ -62,6 +63,7 @@ class Followed:
     last_line_at: datetime | None = None
     trouble: str | None = None
     _readings: OrderedDict[str, Reading] = field(default_factory=OrderedDict)
+    _idle_since: float | None = None  # when nothing came for the first time, seconds of CLOCK_BOOTTIME
     _held: int = 0  # bytes read since the place was last kept
     live: bool = False  # what comes now was written just now
 
@@ -78,8 +80,7 @@ class Followed:
         """Return where the lines stand that may mean something; all of them, where a stamp alone does not say when."""
         if not data:
             return ()
-        last, unsure = reading.header.glance(data, now)
-        reading.last_line_at = last or reading.last_line_at
+        reading.last, unsure = reading.header.glance(data, now)
         return every_line(data) if reading.sieve is None or unsure else reading.sieve.find(data)
 
     def read_line(self, reading: Reading, line: bytes, now: datetime) -> SessionEvent | None:
@@ -100,13 +101,17 @@ class Followed:
         lines = block.data.count(b"\n")
         if lines:
             self.counts["lines"] += lines
-            self.last_line_at = reading.header.previous = reading.last_line_at
-            self.sight.saw(lines, unknown, self.last_line_at, now, live=self.live)
+            reading.header.previous = reading.last or reading.header.previous
+            self.last_line_at = reading.last or self.last_line_at
+            self.sight.saw(lines, unknown, reading.last, now, live=self.live)
         # Whoever goes on from here would not know how to read what comes next: let them begin earlier.
         unsettled = any(each.unsettled for each in self._readings.values())
         self._held = self._held + len(block.data) if unsettled else 0
         return bool(block.checkpoint) and (not self._held or self._held > _HELD)
 
-    def caught_up(self) -> None:
-        """Take in that there is nothing more to read at present."""
-        self.live = self.live or self.source.report().state in ("following", "reading")
+    def caught_up(self, now: Moment) -> None:
+        """Take in that there is nothing more to read at present; from a while after the first time on, all is new."""
+        if self.live or self.source.report().state not in ("following", "reading"):
+            return
+        self._idle_since = now.boottime if self._idle_since is None else self._idle_since
+        self.live = now.boottime - self._idle_since >= _IDLE

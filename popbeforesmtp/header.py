@@ -68,6 +68,7 @@ _RFC5424 = re.compile(
     % (STAMPS["rfc3339"], _SD_NAME, _SD_NAME, _SD_VALUE),
     re.DOTALL,
 )
+_LEVEL = re.compile(rb"(?:ERROR|WARN|INFO|DEBUG|TRACE) ")
 _PRIORITY = re.compile(rb"<[0-9]{1,3}>(?=[0-9A-Z])")
 _RARE = [
     (style, re.compile(source))
@@ -150,8 +151,10 @@ class HeaderReader:
         if match is not None:
             self._see("rfc3339", match[1], now)
             _, host, program, process = match.groups()
-            program = program if program != b"-" and _PROGRAM.fullmatch(program) else b""
-            return self._finish(program, line[match.end() :], b"%b %b[%b]: " % (host, program, process))
+            program, text = program if program != b"-" and _PROGRAM.fullmatch(program) else b"", line[match.end() :]
+            if program == host:  # nginx writes its host where the tag should be, and its tag into the text
+                program, text = split_tag(text) or (program, text)
+            return self._finish(program, text, b"%b %b[%b]: " % (host, program, process))
         match = _PRIORITY.match(line)
         if match is not None:
             return self.read(line[match.end() :], now, inside=inside)
@@ -204,6 +207,8 @@ def split_tag(text: bytes) -> tuple[bytes, bytes] | None:
 
 def _split(rest: bytes) -> tuple[bytes | None, bytes, bytes]:
     """Take host, facility and tag off what stands behind a stamp: program, text and writer, as LogMessage has them."""
+    if _LEVEL.match(rest) is not None:  # Stalwart's own log: a level, where elsewhere a host stands
+        return None, rest, b""
     blank = rest.find(b" ")
     if rest[blank - 1 : blank] == b":" and rest[blank - 2 : blank - 1] != b"]":  # a service: `_REST` would say the same
         return None, rest, b""

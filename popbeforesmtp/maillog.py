@@ -98,6 +98,8 @@ class _JsonFormatter(logging.Formatter):
 
 def _say(level: int, event: str, **fields: object) -> None:
     """Say an event with its fields."""
+    if not _log.isEnabledFor(level):
+        return
     text = " ".join([event, *(f"{key}={quote(str(value))}" for key, value in fields.items())])
     _log.log(level, "%s", text, extra={"fields": {"event": event, **fields}})
 
@@ -139,7 +141,8 @@ def granted(authorization: Authorization) -> None:
 
 def renewed(authorization: Authorization) -> None:
     """A client that may relay logged in again."""
-    _say(logging.DEBUG, "renewed", **_fields(authorization))
+    if _log.isEnabledFor(logging.DEBUG):
+        _say(logging.DEBUG, "renewed", **_fields(authorization))
 
 
 def expired(client: ClientAddress) -> None:
@@ -188,6 +191,11 @@ def notice(what: str) -> None:
 def trouble(what: str) -> None:
     """Something does not work; it is tried again, and said once until it works."""
     _tell(logging.WARNING, f"{what}; trying again")
+
+
+def warned(what: str) -> None:
+    """Something looks wrong, and only an administrator can tell."""
+    _tell(logging.WARNING, what)
 
 
 def recovered(what: str) -> None:

@@ -72,6 +72,7 @@ class SessionEvent:
     mail_pid: str | None = None  # process of the session, where the server has one for each
     genuine: bool = True  # false where the journal says that somebody else than the server wrote it
     key: str | None = None  # names the session among those of this format
+    joined: bool = False  # a logout that counts only if the login of its session was seen
     writer: bytes = b""  # who wrote the line, in formats of which lines are read together
     cut: bool = False  # the end of the line is missing, and may be taken for a line of its own
     ends: bool = False  # the line ends as a whole one does

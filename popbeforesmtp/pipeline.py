@@ -111,7 +111,7 @@ class Pipeline:
         for followed in self.followed:
             warnings = followed.sight.warnings(self._clock.now())
             for sign in warnings.keys() - followed.warned:
-                maillog.trouble(f"{followed.source.name}: {warnings[sign]}")
+                maillog.warned(f"{followed.source.name}: {warnings[sign]}")
             followed.warned = set(warnings)
 
     def _ring(self) -> None:
@@ -150,7 +150,7 @@ class Pipeline:
         for _ in range(_BLOCKS):
             block = followed.source.read()
             if block is None:
-                followed.caught_up()
+                followed.caught_up(self._clock.now())
                 return False
             self._take(followed, block)
         return True
@@ -164,7 +164,7 @@ class Pipeline:
             try:
                 event = followed.read_line(reading, block.data[start:end], self._clock.now().wall)
                 if event is not None:
-                    self.counts[event.kind] += 1
+                    self.counts[event.kind if event.genuine else "forged"] += 1
                     self._decide(event, origin)
             except Exception as error:  # noqa: BLE001 - no line whatsoever may stop the daemon
                 self.counts["errors"] += 1

@@ -60,10 +60,9 @@ class Sessions:
                 return None
             case EventKind.LOGIN:
                 return self._login(key, event)
-            case EventKind.LOGOUT if event.client is None and key is not None:
-                return replace(event, client=self._open.pop(key, None))
             case EventKind.LOGOUT if key is not None:
-                self._open.pop(key, None)
+                client = self._open.pop(key, None)
+                return None if client is None and event.joined else replace(event, client=event.client or client)
             case EventKind.FAILURE if event.client is None and key is not None:
                 waiting = self._waiting.get(key)
                 return event if waiting is None else replace(event, client=waiting.client)
@@ -83,6 +82,7 @@ class Sessions:
             return
         while self._waiting and event.time - next(iter(self._waiting.values())).time > _PATIENCE:
             self._waiting.popitem(last=False)
+        self._open.pop(key, None)  # the process serves somebody else now
         _remember(self._waiting, key, _Connection(event.client, event.time), _WAITING)
 
     def _login(self, key: _Key | None, event: SessionEvent) -> SessionEvent | None:

@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from popbeforesmtp.header import COMMON
+
 _OFTEN = 16  # lines of a program before it is worth a new expression
 _PROGRAMS = 64  # programs passed by at most, for each is tried on each line
 _MET = 1000  # programs counted at most: strangers may choose their names
@@ -51,6 +53,13 @@ class Sieve:
                 return
             yield start, data.find(b"\n", start)
 
+    def heads(self, data: bytes) -> Iterator[re.Match[bytes]]:
+        """Give, for each such line but the first, the LF before it together with its header, if it is a common one.
+
+        Group 2 is the program, where there is a host and a tag.
+        """
+        return self._head.finditer(data)
+
     def met(self, program: bytes | None) -> None:
         """Count a line of a program that no format reads."""
         if not program or program in self._begins or len(self._passed) >= _PROGRAMS:
@@ -74,6 +83,7 @@ class Sieve:
         known = _STAMP_AND_HOST + b"(?:" + b"|".join(boring or [b"(?!)"]) + b")"
         self._known = re.compile(known)
         self._candidate = re.compile(rb"\n(?!" + known + rb")")
+        self._head = re.compile(rb"\n(?!" + known + rb")(?:" + COMMON + rb")?")
 
 
 def _tag(program: bytes) -> bytes:

@@ -24,6 +24,7 @@ _DROPPED = re.compile(
 _SILENT = 3600.0  # seconds without a line before that can be a sign
 _GAPS = 100  # … and that many times as long as it usually takes
 _LINES = 200  # lines, at least, of which a share is taken
+_REMEMBERED = 3600.0  # seconds for which dropped messages are worth a warning
 _SAMPLES = 12  # looks at the clock that must agree
 _AHEAD, _APART = 60.0, 30.0  # seconds that stamps may differ from our clock, and differences from each other
 
@@ -38,6 +39,8 @@ class Sight:
         self._since: float | None = None  # when the first line came, seconds of CLOCK_BOOTTIME, as all of these
         self._last = 0.0
         self._turns = 0  # times that something came
+        self._said = 0  # how many of them were known when the last block had been read
+        self._dropped_at: float | None = None
         self._offsets: deque[float] = deque(maxlen=_SAMPLES)
 
     def saw(self, lines: int, unknown: int, stamp: datetime | None, now: Moment, *, live: bool) -> None:
@@ -45,6 +48,8 @@ class Sight:
 
         ``live`` says that it was written just now, so that its stamp can be held against our clock.
         """
+        if self.dropped > self._said:
+            self._said, self._dropped_at = self.dropped, now.boottime
         self._lines, self._unknown = self._lines + lines, self._unknown + unknown
         if self._lines >= 2 * _LINES:  # what was long ago counts less and less
             self._lines, self._unknown = self._lines // 2, self._unknown // 2
@@ -59,9 +64,10 @@ class Sight:
     def heard(self, message: LogMessage) -> bool:
         """Take in what a syslog daemon says; tell whether it has dropped messages."""
         match = _DROPPED.match(message.text) if message.program in SYSLOGDS else None
-        if match is not None:
-            self.dropped += int(next(group for group in match.groups() if group))
-        return match is not None
+        if match is None or (message.sender is not None and message.sender.transport != "driver"):
+            return False
+        self.dropped += int(next(group for group in match.groups() if group))
+        return True
 
     def warnings(self, now: Moment) -> dict[str, str]:
         """Say what looks as if we were blind, by a word for each sign."""
@@ -69,7 +75,7 @@ class Sight:
             "headers": self._headers(),
             "clock": self._clock(),
             "silence": self._silence(now),
-            "dropped": self._dropped(),
+            "dropped": self._dropped(now),
         }
         return {sign: text for sign, text in signs.items() if text}
 
@@ -100,7 +106,7 @@ class Sight:
             f"nothing was written for {duration(silent)}, and before that every {duration(usual)}; is it still the log?"
         )
 
-    def _dropped(self) -> str:
-        if not self.dropped:
+    def _dropped(self, now: Moment) -> str:
+        if self._dropped_at is None or now.boottime - self._dropped_at > _REMEMBERED:
             return ""
         return f"the syslog daemon dropped {self.dropped} messages (rate limit): logins may be among them"

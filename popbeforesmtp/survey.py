@@ -4,7 +4,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from popbeforesmtp.following import LineReader
@@ -16,6 +16,7 @@ from popbeforesmtp.text import duration
 _SAMPLE = 1_048_576  # bytes of the end of a log
 _ENTRIES = 2000  # of the end of the journal
 _PATIENCE = 10.0  # seconds
+_BEHIND = timedelta(hours=1)  # that two logs of the same lines may be apart
 
 
 @dataclass(slots=True)
@@ -27,8 +28,15 @@ class Survey:
     last_line_at: datetime | None = None
     forged: int = 0  # what looks like an event, and was not written by the server
     events: Counter[str] = field(default_factory=Counter)  # by format
+    last_event_at: datetime | None = None
     logins: int = 0
     forgeable: str | None = None  # why it cannot be believed
+
+    def ends_before(self, other: "Survey") -> bool:
+        """Say whether its last event is clearly older than another's: whoever writes logins writes them there now."""
+        if self.last_event_at is None or other.last_event_at is None:
+            return self.last_event_at is None and other.last_event_at is not None
+        return other.last_event_at - self.last_event_at > _BEHIND
 
     def sentence(self, now: datetime) -> str:
         """Say it."""
@@ -58,6 +66,7 @@ def look(lines: Iterable[bytes], header: LineReader, formats: Formats, now: date
         event = None if event is None else sessions.join(event)
         if event is not None and event.genuine:
             seen.events[event.format] += 1
+            seen.last_event_at = event.time or seen.last_event_at
             seen.logins += event.kind is EventKind.LOGIN
         elif event is not None:
             seen.forged += 1

@@ -1,6 +1,9 @@
 """Text of strangers on our terminals and in our logs."""
 
+import re
 from datetime import datetime
+
+_PLAIN = re.compile(r"[A-Za-z0-9@._+/:-]+")
 
 
 def escape(text: str) -> str:
@@ -8,6 +11,8 @@ def escape(text: str) -> str:
 
     The result is on one line; a backslash of the text itself is doubled, so nothing looks like what it is not.
     """
+    if text.isprintable() and "\\" not in text:
+        return text
     return "".join(
         "\\\\" if letter == "\\" else letter if letter.isprintable() else _escaped(letter) for letter in text
     )
@@ -15,8 +20,7 @@ def escape(text: str) -> str:
 
 def quote(text: str) -> str:
     """Escape text for a ``key=value`` line, in double quotes where it is more than a plain word."""
-    plain = text.isascii() and text and all(letter.isalnum() or letter in "@._-+/:" for letter in text)
-    return text if plain else '"' + escape(text).replace('"', '\\"') + '"'
+    return text if _PLAIN.fullmatch(text) else '"' + escape(text).replace('"', '\\"') + '"'
 
 
 def utc(time: datetime) -> str:

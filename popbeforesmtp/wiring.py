@@ -6,6 +6,7 @@ arguments are its settings; their annotations say what may be written.
 
 import importlib
 import inspect
+import os
 import pkgutil
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from popbeforesmtp import lookups, mtas, sources, stores
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.entry import EntryReader
-from popbeforesmtp.errors import PopBeforeSmtpError
+from popbeforesmtp.errors import NotPermittedError, PopBeforeSmtpError
 from popbeforesmtp.following import Followed, LineReader, Reading
 from popbeforesmtp.formats import _engine, _format
 from popbeforesmtp.header import HeaderReader
@@ -27,6 +28,9 @@ from popbeforesmtp.mtas import AccessMap
 from popbeforesmtp.sight import SYSLOGDS
 from popbeforesmtp.sources import Source
 from popbeforesmtp.stores import Progress, Store
+
+FORMATS = Path("/etc/pop-before-smtp/formats.d")
+"""The administrator's own formats."""
 
 _FOUND_OUT = ("checkpoint", "since", "zone", "programs", "owners", "insecure")
 """What a source is given and nobody sets in its section: the place, the start of the window, the zone, the syslog tags
@@ -38,12 +42,23 @@ def names(room: ModuleType) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(room.__path__) if not module.name.startswith("_"))
 
 
-def engine(units: tuple[str, ...] = (), *, insecure: bool = False) -> _engine.Engine:
+def engine(units: tuple[str, ...] = (), *, host: str | None = None, insecure: bool = False) -> _engine.Engine:
     """Make the engine with all formats.
 
-    ``units`` are those that journal entries must come from instead; ``insecure`` believes logs that can be forged.
+    ``units`` are those that journal entries must come from instead, and ``host`` the host; ``insecure`` believes
+    logs that can be forged.
     """
-    return _engine.Engine((_format.load(name) for name in _format.packaged()), units, insecure=insecure)
+    return _engine.Engine(formats(), units, host=host, insecure=insecure)
+
+
+def formats(folder: Path = FORMATS) -> list[_format.Format]:
+    """Read all formats: the packaged ones, and the administrator's own in place of those or beside them.
+
+    Raises ConfigError where one of the administrator's is not as it must be.
+    """
+    known = {name: _format.load(name) for name in _format.packaged()}
+    own = {path.stem: _format.load_file(path) for path in sorted(folder.glob("*.toml"))}
+    return list((own | {name: known[name] for name in known if name not in own}).values())
 
 
 def line_reader(*, journal: bool, zone: ZoneInfo | None = None, previous: datetime | None = None) -> LineReader:
@@ -61,8 +76,15 @@ def open_source(
     values = dict(section.values)
     zone = _zone(values.pop("timezone", None), section)
     left = progress.get(str(values.get("path", section.type)))
+    path = Path(str(values.get("path", "")))
     units = values.get("units")
-    formats = engine(tuple(str(unit) for unit in units) if isinstance(units, list) else (), insecure=insecure)
+    units = tuple(map(str, units)) if isinstance(units, list) else ()
+    reader = engine(units, host=os.uname().nodename, insecure=insecure)
+    if path.name in reader.refused and not insecure:
+        raise NotPermittedError(
+            f"{section.place('path')}: strangers can write lines into {path.name}; name the server's other log, or run"
+            " with --insecure-log"
+        )
     source: Source = _open(
         sources,
         section,
@@ -72,18 +94,18 @@ def open_source(
         since=since,
         zone=zone,
         insecure=insecure,
-        owners=formats.owners,
-        programs=tuple(program.decode() for program in (*formats.programs, *SYSLOGDS)),
+        owners=reader.owners,
+        programs=tuple(program.decode() for program in (*reader.programs, *SYSLOGDS)),
     )
     if source.format is not None:
-        formats = _engine.Engine([_format.load(source.format)])
+        reader = _engine.Engine([_format.load(source.format)])
     previous = left.time if left else None
 
     def open_reading() -> Reading:
         header = line_reader(journal=source.journal, zone=zone, previous=previous)
-        return Reading(header, None if source.journal else formats.sieve(SYSLOGDS))
+        return Reading(header, None if source.journal else reader.sieve(SYSLOGDS))
 
-    return Followed(source, formats, open_reading)
+    return Followed(source, reader, open_reading)
 
 
 def open_store(section: Section, clock: Clock, *, make: bool) -> Store:

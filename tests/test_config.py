@@ -57,7 +57,7 @@ def test_the_readmes_configuration_is_understood() -> None:
     text = readme.partition("```toml\n")[2].partition("```")[0]
     settings = config.parse(PATH, text)
     assert ClientAddress("100.64.0.1") in settings.never
-    assert [section.type for section in settings.sources or ()] == ["file"]
+    assert [section.type for section in settings.sources or ()] == ["file", "journal", "login"]
     from popbeforesmtp import wiring
 
     wiring.check(settings)

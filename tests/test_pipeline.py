@@ -18,6 +18,7 @@ from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.rules import Rules
+from popbeforesmtp.sight import SYSLOGDS
 from popbeforesmtp.sources import SourceReport
 from popbeforesmtp.stores.memory import MemoryStore
 from tests.clocks import FakeClock
@@ -31,7 +32,7 @@ class ListSource:
 
     name = "list"
 
-    def __init__(self, *blocks: bytes | OSError) -> None:
+    def __init__(self, *blocks: bytes | OSError | None) -> None:
         self.blocks = list(blocks)
         self.offset = 0
 
@@ -40,12 +41,14 @@ class ListSource:
         ring()
 
     def read(self) -> Block | None:
-        """Return the next block, or raise it."""
+        """Return the next block, or raise it; None says that there is nothing at present."""
         if not self.blocks:
             return None
         block = self.blocks.pop(0)
         if isinstance(block, OSError):
             raise block
+        if block is None:
+            return None
         self.offset += len(block)
         return Block(block, self.offset - len(block), 1, str(self.offset))
 
@@ -108,7 +111,7 @@ class KeptStore(MemoryStore):
 class Parts:
     """A pipeline on small real parts."""
 
-    def __init__(self, clock: FakeClock, *blocks: bytes | OSError) -> None:
+    def __init__(self, clock: FakeClock, *blocks: bytes | OSError | None) -> None:
         self.clock = clock
         self.source = ListSource(*blocks)
         self.store = KeptStore()
@@ -127,7 +130,7 @@ class Parts:
         recorder = Recorder(self.store)
         publisher = Publisher(self.map, self.active)
         pipeline = Pipeline(
-            followed=[Followed(self.source, formats, lambda: Reading(HeaderReader(), formats.sieve()))],
+            followed=[Followed(self.source, formats, lambda: Reading(HeaderReader(), formats.sieve(SYSLOGDS)))],
             rules=Rules(GRACE),
             active=self.active,
             recorder=recorder,
@@ -198,6 +201,7 @@ def test_a_renewal_touches_no_map(clock: FakeClock) -> None:
 
 def test_a_line_that_breaks_the_program_stops_nothing(clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
     """It is counted, said and passed by; the next line counts, and reading goes on behind both."""
+
     class Poisoned(Engine):
         def read(self, message: LogMessage) -> SessionEvent | None:
             if b"poison" in message.text:
@@ -225,7 +229,7 @@ def test_junk_is_counted_and_passed_by(clock: FakeClock) -> None:
     pipeline = Parts(clock, junk).run()
     assert len(pipeline.active) == 0
     assert pipeline.counts["errors"] == 0
-    assert pipeline.followed[0].unknown_headers == 3
+    assert pipeline.followed[0].counts["unknown headers"] == 3
 
 
 @pytest.mark.parametrize(

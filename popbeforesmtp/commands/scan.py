@@ -31,12 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     from popbeforesmtp.commands._summary import Summary
 
     summary = Summary()
-    for name in arguments.files or [_default(arguments.origin)]:
+    for name in arguments.files or _default(arguments.origin):
         if arguments.summary:
             _count(name, arguments.origin, summary)
             continue
         for line, event in _events(name, arguments.origin, summary):
-            write_json(_object(name, line, event)) if arguments.json else _row(name, line, event)
+            shown = name or "journal"
+            write_json(_object(shown, line, event)) if arguments.json else _row(shown, line, event)
     if arguments.summary:
         print(summary.table())  # noqa: T201
     elif not arguments.json:
@@ -44,14 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if summary.events else 1
 
 
-def _default(origin: str) -> str:
+def _default(origin: str) -> list[str | None]:
+    """Name what is read where no file is: this machine's journal, which has no name, or its mail log."""
     from popbeforesmtp import detect
-    from popbeforesmtp.commands._read import JOURNAL
 
-    return JOURNAL if origin == "journal" else str(detect.mail_log())
+    return [None if origin == "journal" else str(detect.mail_log())]
 
 
-def _events(name: str, origin: str, summary: "Summary") -> "Iterator[tuple[int, SessionEvent]]":
+def _events(name: str | None, origin: str, summary: "Summary") -> "Iterator[tuple[int, SessionEvent]]":
     """Give each event of one file and the number of its line."""
     from datetime import UTC, datetime
 
@@ -66,13 +67,13 @@ def _events(name: str, origin: str, summary: "Summary") -> "Iterator[tuple[int, 
             message = header.read(line, now)
             event = None if message is None else engine.read(message)
             event = None if event is None else sessions.join(event)
-            summary.line(message, event)
+            summary.line(message, event, empty=not line)
             if event is not None and event.genuine:
                 yield number, event
             number += 1
 
 
-def _count(name: str, origin: str, summary: "Summary") -> None:
+def _count(name: str | None, origin: str, summary: "Summary") -> None:
     """Count the events of one file, without a look at the lines that cannot be any."""
     from datetime import UTC, datetime
 
@@ -83,14 +84,19 @@ def _count(name: str, origin: str, summary: "Summary") -> None:
     engine, sessions, now = wiring.engine(), Sessions(), datetime.now(UTC)
     header = wiring.line_reader(journal=origin == "journal")
     sieve = engine.sieve()
-    for lines, _ in whole_lines(name):
+    before = summary.lines
+    lines, number = b"", 1
+    for lines, number in whole_lines(name):
+        summary.lines = before + number - 1
         if origin == "log":
             summary.block(lines, header, engine, sieve, sessions, now)
             continue
         for line in lines.split(b"\n")[:-1]:
             message = header.read(line, now)
             event = None if message is None else engine.read(message)
-            summary.line(message, None if event is None else sessions.join(event))
+            summary.line(message, None if event is None else sessions.join(event), empty=not line)
+    summary.lines = before + number - 1 + lines.count(b"\n")
+    summary.end(header, now)
 
 
 def _object(name: str, line: int, event: "SessionEvent") -> dict[str, object]:

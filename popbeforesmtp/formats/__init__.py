@@ -1,6 +1,7 @@
 """What a login looks like: one TOML file per server family, read by ``_format.py`` and used by ``_engine.py``."""
 
 import re
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from popbeforesmtp.addresses import ClientAddress
@@ -8,15 +9,22 @@ from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 from popbeforesmtp.sieve import Sieve
 
 
-class Found(NamedTuple):
-    """A message that one pattern of a format matches whole."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Kind:
+    """What a line means, but for who and when; there is one of each, so that they are told apart at once."""
 
     format: str
     event: EventKind
-    match: re.Match[bytes]
-    client: ClientAddress | None
     service: str | None  # "pop3", "imap", or what the format calls it
     join: tuple[str, ...]  # what may name the session
+
+
+class Found(NamedTuple):
+    """A message that one pattern of a format matches whole."""
+
+    kind: Kind
+    match: re.Match[bytes]
+    client: ClientAddress | None
 
 
 class Formats(Protocol):
@@ -26,17 +34,21 @@ class Formats(Protocol):
     def programs(self) -> tuple[bytes, ...]:
         """The syslog tags that some format reads."""
 
+    @property
+    def alone(self) -> frozenset[bytes | None]:
+        """Those of the programs whose lines tell enough each by itself, so that `find` does for them."""
+
     def knows(self, program: bytes | None) -> bool:
         """Say whether some format reads the lines of a program."""
 
     def read(self, message: LogMessage) -> SessionEvent | None:
         """Return the event that a message reports, or None."""
 
+    def warning(self, name: str) -> str:
+        """Say what nobody can exclude who reads a format's log; empty where that is nothing of its own."""
+
     def forgeable(self, message: LogMessage) -> str | None:
         """Say why a line of a server's own log cannot be believed, where it is one of those; else None."""
-
-    def reads_together(self, program: bytes | None) -> bool:
-        """Say whether a program's lines tell enough only together with others: `find` does not do for them."""
 
     def find(self, program: bytes | None, data: bytes, start: int, end: int) -> Found | None:
         """Match a message that stands in ``data`` from ``start`` to ``end``; None where it means nothing."""

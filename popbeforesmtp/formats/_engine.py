@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TypedDict
 
 from popbeforesmtp.addresses import ClientAddress, parse_address
-from popbeforesmtp.formats import Found
+from popbeforesmtp.formats import Found, Kind
 from popbeforesmtp.formats._format import Format, Pattern
 from popbeforesmtp.header import split_tag
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
@@ -28,16 +28,30 @@ _ADDRESSES = 8192
 """Addresses whose canonical text is remembered: clients come again, and it takes ten times as long to find out."""
 
 
+class _Order(TypedDict):
+    writer: bytes
+    cut: bool
+    ends: bool
+
+
 class Engine:
     """Reads messages by the formats in use.
 
-    ``units`` are the systemd units that journal entries must come from, in place of those that the formats name;
-    ``insecure`` believes servers' own logs that strangers can write lines into.
+    ``units`` are the systemd units that journal entries must come from, in place of those that the formats name, and
+    ``host`` the only host, None for any; ``insecure`` believes servers' own logs that strangers can write lines into.
     """
 
-    def __init__(self, formats: Iterable[Format], units: tuple[str, ...] = (), *, insecure: bool = False) -> None:
+    def __init__(
+        self,
+        formats: Iterable[Format],
+        units: tuple[str, ...] = (),
+        *,
+        host: str | None = None,
+        insecure: bool = False,
+    ) -> None:
         self.formats = tuple(formats)
         self._units = units
+        self._host = host
         self._formats = {known.name: known for known in self.formats}
         self._by_program: dict[bytes | None, list[Format]] = {}
         for known in self.formats:
@@ -46,7 +60,13 @@ class Engine:
                 keys = (*keys, None)
             for key in keys:
                 self._by_program.setdefault(key, []).append(known)
-        self._together = frozenset(key for key, formats in self._by_program.items() if any(f.together for f in formats))
+        self._tries = {
+            key: [(pattern.match.fullmatch, pattern, known) for known in formats for pattern in known.patterns]
+            for key, formats in self._by_program.items()
+        }
+        self.alone = frozenset(
+            key for key, formats in self._by_program.items() if all(known.alone for known in formats)
+        )
 
     @property
     def programs(self) -> tuple[bytes, ...]:
@@ -57,6 +77,15 @@ class Engine:
     def owners(self) -> tuple[str, ...]:
         """The users who may own a log that a server keeps by itself."""
         return tuple(owner for known in self.formats for owner in known.owners)
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The names of servers' logs that strangers can write lines into."""
+        return tuple(name for known in self.formats for name in known.refused)
+
+    def warning(self, name: str) -> str:
+        """Say what nobody can exclude who reads a format's log; empty where that is nothing of its own."""
+        return self._formats[name].warning
 
     def forgeable(self, message: LogMessage) -> str | None:
         """Say why a line of a server's own log cannot be believed, where it is one of those; else None."""
@@ -83,53 +112,50 @@ class Engine:
             program, text = tagged
             found = self.find(program, text, 0, len(text))
         if found is not None:
-            return self._event(found, message)
+            return self._event(found, program, message)
         together = next((known for known in self._by_program.get(program, ()) if known.together), None)
-        return None if together is None else self._other(together, message)
+        return None if together is None else self._other(together, program, message)
 
     def find(self, program: bytes | None, data: bytes, start: int, end: int) -> Found | None:
         """Match a message that stands in ``data`` from ``start`` to ``end``; None where it means nothing."""
         if end - start > LONGEST_LINE:
             return None
-        for known in self._by_program.get(program, ()):
-            for pattern in known.patterns:
-                match = pattern.match.fullmatch(data, start, end)
-                if match is not None and (not pattern.once or pattern.is_once(data, start, end)):
-                    return _believed(known, pattern, match, program)
+        for fullmatch, pattern, known in self._tries.get(program, ()):
+            match = fullmatch(data, start, end)
+            if match is not None and (not pattern.once or pattern.is_once(data, start, end)):
+                return _believed(known, pattern, match, program, end - start)
         return None
 
     def knows(self, program: bytes | None) -> bool:
         """Say whether some format reads the lines of a program."""
         return program in self._by_program
 
-    def reads_together(self, program: bytes | None) -> bool:
-        """Say whether a program's lines tell enough only together with others: `find` does not do for them."""
-        return program in self._together
-
     def _begins(self, program: bytes | None) -> tuple[bytes, ...]:
         """Return what the messages of a program begin with that can mean anything; nothing where that can be all."""
         begins = [known.begins for known in self._by_program.get(program, ())]
         return () if () in begins else tuple(begin for each in begins for begin in each)
 
-    def _event(self, found: Found, message: LogMessage) -> SessionEvent:
-        known = self._formats[found.format]
+    def _event(self, found: Found, program: bytes | None, message: LogMessage) -> SessionEvent:
+        kind = found.kind
+        known = self._formats[kind.format]
         values = {name: value for name, value in found.match.groupdict().items() if value}
         return SessionEvent(
-            kind=found.event,
+            kind=kind.event,
             time=message.time,
             format=known.name,
             client=found.client,
             user=_text(values.get("user")),
-            service=found.service,
+            service=kind.service,
             mechanism=(_text(values.get("mechanism")) or "").upper() or None,
             session=_text(values.get("session")),
             mail_pid=_text(values.get("mail_pid")),
             genuine=self._is_genuine(known, message),
             key=_key(found, values, message.writer),
-            **_order(known, message),
+            joined=len(kind.join) == 1,  # the format names one thing: without it the server may say goodbye to anybody
+            **self._order(program, message),
         )
 
-    def _other(self, known: Format, message: LogMessage) -> SessionEvent:
+    def _other(self, known: Format, program: bytes | None, message: LogMessage) -> SessionEvent:
         """Make an event of a line that means nothing by itself, but stands between others that do."""
         return SessionEvent(
             kind=EventKind.OTHER,
@@ -137,32 +163,30 @@ class Engine:
             format=known.name,
             genuine=self._is_genuine(known, message),
             key=_process(message.writer),
-            **_order(known, message),
+            **self._order(program, message),
         )
+
+    def _order(self, program: bytes | None, message: LogMessage) -> _Order:
+        """Say what must be known of a line to read it together with others.
+
+        What one format knows of a program's logger holds for all of them: the rest of a record that was cut may look
+        like any line of any server that is called the same.
+        """
+        if program in self.alone:
+            return {"writer": b"", "cut": False, "ends": False}
+        cuts = [known.cut for known in self._by_program.get(program, ()) if known.cut is not None]
+        ends = any(cut.ends.search(message.text) for cut in cuts)
+        cut = not ends and any(message.text.startswith(cut.begins) for cut in cuts)
+        return {"writer": message.writer, "cut": cut, "ends": ends}
 
     def _is_genuine(self, known: Format, message: LogMessage) -> bool:
         sender = message.sender
-        return sender is None or (known.journal is not None and known.journal.fits(sender, self._units))
-
-
-class _Order(TypedDict):
-    writer: bytes
-    cut: bool
-    ends: bool
-
-
-def _order(known: Format, message: LogMessage) -> _Order:
-    """Say what must be known of a line to read it together with others."""
-    if not known.together:
-        return {"writer": b"", "cut": False, "ends": False}
-    ends = known.cut is not None and known.cut.ends.search(message.text) is not None
-    cut = known.cut is not None and not ends and message.text.startswith(known.cut.begins)
-    return {"writer": message.writer, "cut": cut, "ends": ends}
+        return sender is None or (known.journal is not None and known.journal.fits(sender, self._units, self._host))
 
 
 def _key(found: Found, values: Mapping[str, bytes], writer: bytes) -> str | None:
     """Name the session that a line belongs to, by the first of the things that may name it and that the line has."""
-    for join in found.join:
+    for join in found.kind.join:
         if join == "pid":
             return _process(writer)
         value = values.get(join)
@@ -178,11 +202,13 @@ def _process(writer: bytes) -> str | None:
     return f"process {_text(writer)}" if _PID.search(writer) else None
 
 
-def _believed(known: Format, pattern: Pattern, match: re.Match[bytes], program: bytes | None) -> Found | None:
+def _believed(
+    known: Format, pattern: Pattern, match: re.Match[bytes], program: bytes | None, length: int
+) -> Found | None:
     """Say what a line that matches is; None where it may not be believed."""
-    if pattern.event is not EventKind.FAILURE:
+    if pattern.event is not EventKind.FAILURE and (length > LONGEST_LOGIN or pattern.admits_control):
         text = match[0]
-        if len(text) > LONGEST_LOGIN or len(text.translate(None, _CONTROL)) != len(text):
+        if length > LONGEST_LOGIN or len(text.translate(None, _CONTROL)) != length:
             return None
     client = None
     if pattern.address:
@@ -190,8 +216,15 @@ def _believed(known: Format, pattern: Pattern, match: re.Match[bytes], program: 
         if client is None and pattern.event is not EventKind.LOGOUT:
             return None
     called = match[pattern.service] if pattern.service else None
+    kind = pattern.kinds.get(called or program)
+    return Found(kind or _new_kind(known, pattern, called, program), match, client)
+
+
+def _new_kind(known: Format, pattern: Pattern, called: bytes | None, program: bytes | None) -> Kind:
+    """Make what there is one of for each pattern and service; services are few, for patterns name them."""
     service = known.services.get(called or program or b"") or _text(called)
-    return Found(known.name, pattern.event, match, client, service, pattern.join)
+    kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join)
+    return kind
 
 
 @lru_cache(_ADDRESSES)

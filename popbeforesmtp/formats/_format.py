@@ -2,15 +2,36 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
-from popbeforesmtp.errors import DataError
+import regex
+
+from popbeforesmtp.errors import ConfigError, DataError
+from popbeforesmtp.formats import Kind
 from popbeforesmtp.model import EventKind, Sender
 
 _GROUPS = frozenset({"address", "mail_pid", "mechanism", "port", "service", "session", "user"})
+_KEYS = {
+    "title",
+    "programs",
+    "own_log",
+    "forgeable",
+    "warning",
+    "refused",
+    "owners",
+    "begins",
+    "services",
+    "cut",
+    "journal",
+    "pattern",
+}
+_NOTES = {"log", "address", "attacker", "checked"}  # what a file promises, for people
+_PATTERN_KEYS = {"event", "match", "join", "once"}
+_SECONDS = 0.05  # that a pattern of the administrator's may take for one line
 _JOINS = ("session", "mail_pid", "port", "pid")
 _TRANSPORTS = ("syslog", "stdout", "journal")  # systemd.journal-fields(7); the kernel and journald write no logins
 
@@ -25,6 +46,8 @@ class Pattern:
     service: int  # the same of the service
     join: tuple[str, ...]  # what names the session: the first of these that the line has
     once: tuple[bytes, ...]  # what must stand in the line exactly once
+    admits_control: bool  # whether it might match a control byte: then each line that it matches is looked at
+    kinds: dict[bytes | None, Kind] = field(default_factory=dict, compare=False)  # by captured service or program
 
     def is_once(self, data: bytes, start: int, end: int) -> bool:
         """Say whether all that must be there exactly once is, in a message from ``start`` to ``end``."""
@@ -39,10 +62,14 @@ class Profile:
     uids: tuple[int, ...]  # one of them
     exes: tuple[str, ...]  # one of them
 
-    def fits(self, sender: Sender, units: tuple[str, ...]) -> bool:
-        """Say whether an entry was written by the server; ``units`` are used in place of its own, where given."""
+    def fits(self, sender: Sender, units: tuple[str, ...], host: str | None) -> bool:
+        """Say whether an entry was written by the server.
+
+        ``units`` are used in place of its own, where given; it must come from ``host``, unless that is None.
+        """
         return (
             sender.whole
+            and host in (None, sender.host)
             and sender.transport in _TRANSPORTS
             and sender.unit in (units or self.units)
             and sender.uid in self.uids
@@ -67,12 +94,20 @@ class Format:
     programs: tuple[bytes, ...]  # exact syslog tags
     own_log: bool  # whether it can also write a log file by itself, without tags
     forgeable: str  # why its own log cannot be believed; empty where it can
+    warning: str  # what no reader of its log can exclude, beyond what holds for every log; said at the start
+    refused: tuple[str, ...]  # names of logs of the server that strangers can write lines into
     owners: tuple[str, ...]  # who may own its own log, besides root and the syslog daemon
     begins: tuple[bytes, ...]  # what each message begins with that can mean anything; empty: with anything
     services: Mapping[bytes, str]  # what a captured service, or else a program, is called; else it is called so
     cut: Cut | None
     journal: Profile | None  # None: not believed from the journal
     patterns: tuple[Pattern, ...]
+
+    @property
+    def alone(self) -> bool:
+        """Whether each line tells by itself what it means."""
+        joined = any(len(pattern.join) == 1 for pattern in self.patterns if pattern.event is EventKind.LOGOUT)
+        return not self.together and not joined
 
     @property
     def together(self) -> bool:
@@ -87,36 +122,70 @@ def packaged() -> list[str]:
 
 
 def load(name: str) -> Format:
-    """Read a packaged format by its name. Raises DataError where the file is not as it must be."""
-    return parse(name.lstrip("_"), _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    """Read a packaged format by its name. Raises DataError where the file is not as it must be.
+
+    None of its logins and logouts holds control bytes: tests/formats/test_all.py proves it of each pattern.
+    """
+    return _parse(
+        name.lstrip("_"), _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"), _compile, checked=True
+    )
 
 
 def parse(name: str, text: str) -> Format:
-    """Read a format file. Raises DataError where it is not as it must be."""
+    """Read the text of a format file. Raises DataError where it is not as it must be."""
+    return _parse(name, text, _compile)
+
+
+def load_file(path: Path) -> Format:
+    """Read a format file of the administrator's, whose patterns are given little time.
+
+    Raises ConfigError with what is wrong and where.
+    """
+    try:
+        return _parse(path.stem, path.read_text(encoding="utf-8"), _compile_limited)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (DataError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}; `pop-before-smtp formats show dovecot` shows one that works") from None
+
+
+_Compile = Callable[[object], re.Pattern[bytes]]
+
+
+def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -> Format:
     try:
         data = tomllib.loads(text)
+        unknown = set(data) - _KEYS - _NOTES
+        if unknown:
+            raise ValueError(f"unknown keys {sorted(unknown)}; there are {sorted(_KEYS | _NOTES)}")
         known = Format(
             name=name,
             title=str(data["title"]),
             programs=tuple(_bytes(program) for program in _list(data["programs"])),
             own_log=bool(data.get("own_log", False)),
             forgeable=str(data.get("forgeable", "")),
+            warning=str(data.get("warning", "")),
+            refused=tuple(str(path) for path in _list(data.get("refused", []))),
             owners=tuple(str(owner) for owner in _list(data.get("owners", []))),
             begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
             services={_bytes(key): str(value) for key, value in data.get("services", {}).items()},
-            cut=None if "cut" not in data else Cut(_bytes(data["cut"]["begins"]), _compile(data["cut"]["ends"])),
+            cut=None if "cut" not in data else Cut(_bytes(data["cut"]["begins"]), compiled(data["cut"]["ends"])),
             journal=None if "journal" not in data else _profile(data["journal"]),
-            patterns=tuple(_pattern(entry) for entry in _list(data["pattern"])),
+            patterns=tuple(_pattern(entry, compiled, checked=checked) for entry in _list(data["pattern"])),
         )
         if known.together and known.begins:
             raise ValueError("begins: every line must be seen of a format whose lines are read together")
         return known
-    except (KeyError, TypeError, ValueError, re.error) as error:
-        raise DataError(f"format {name}: {type(error).__name__}: {error}") from None
+    except KeyError as error:
+        raise DataError(f"format {name}: {error.args[0]} is missing") from None
+    except (TypeError, ValueError, re.error, regex.error) as error:
+        raise DataError(f"format {name}: {error}") from None
 
 
-def _pattern(entry: Mapping[str, Any]) -> Pattern:
-    match = _compile(entry["match"])
+def _pattern(entry: Mapping[str, Any], compiled: _Compile, *, checked: bool) -> Pattern:
+    if set(entry) - _PATTERN_KEYS:
+        raise ValueError(f"unknown keys {sorted(set(entry) - _PATTERN_KEYS)}; there are {sorted(_PATTERN_KEYS)}")
+    match = compiled(entry["match"])
     unknown = set(match.groupindex) - _GROUPS
     if unknown:
         raise ValueError(f"unknown groups {sorted(unknown)}; there are {sorted(_GROUPS)}")
@@ -125,11 +194,39 @@ def _pattern(entry: Mapping[str, Any]) -> Pattern:
         raise ValueError(f"join = {join[0]!r}; there are {_JOINS}")
     once = tuple(_bytes(key) for key in _list(entry.get("once", [])))
     groups = match.groupindex
-    return Pattern(EventKind(entry["event"]), match, groups.get("address", 0), groups.get("service", 0), join, once)
+    address, service = groups.get("address", 0), groups.get("service", 0)
+    return Pattern(EventKind(entry["event"]), match, address, service, join, once, admits_control=not checked)
 
 
 def _compile(text: object) -> re.Pattern[bytes]:
     return re.compile(_bytes(text), re.VERBOSE)
+
+
+class _Limited:
+    """A pattern that is not ours: whatever it is, it may not keep the others waiting."""
+
+    def __init__(self, text: bytes) -> None:
+        self._pattern = regex.compile(text, regex.VERBOSE)
+        self.pattern = text
+        self.groupindex = self._pattern.groupindex
+
+    def fullmatch(self, data: bytes, start: int, end: int) -> "regex.Match[bytes] | None":
+        """Match whole; what takes too long does not match."""
+        try:
+            return self._pattern.fullmatch(data, start, end, timeout=_SECONDS)
+        except TimeoutError:
+            return None
+
+    def search(self, data: bytes) -> "regex.Match[bytes] | None":
+        """Match anywhere; what takes too long does not match."""
+        try:
+            return self._pattern.search(data, timeout=_SECONDS)
+        except TimeoutError:
+            return None
+
+
+def _compile_limited(text: object) -> re.Pattern[bytes]:
+    return cast("re.Pattern[bytes]", _Limited(_bytes(text)))
 
 
 def _profile(entry: Mapping[str, Any]) -> Profile:

@@ -67,6 +67,8 @@ def open_source(
             f"{unreadable}: may not be read by this user; `usermod -aG systemd-journal USER` lets it read the journal"
         )
     matches = [f"SYSLOG_IDENTIFIER={name}" for name in programs] + [f"_SYSTEMD_UNIT={name}" for name in units]
+    if units:  # and what journald itself says: it may have dropped messages
+        matches += ["+", "SYSLOG_IDENTIFIER=systemd-journald", "_TRANSPORT=driver"]
     command = [program, "--no-pager", "--follow", "--no-tail", "--output=json", f"--output-fields={','.join(FIELDS)}"]
     return JournalSource(command, matches, read_checkpoint(checkpoint), since)
 

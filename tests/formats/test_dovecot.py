@@ -27,6 +27,8 @@ ENDS = (
     ", mpid=4711, session=<bfPgpdhgj4QgAQ24AAAAAAAAAAAAAAAQ>",
     ", mpid=4711, TLS, session=<a+/=>",
     ", mpid=4711, secured, session=<O2NbqNhgI8nAAAIe>",
+    ", mpid=4711, TLS, TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)",
+    ", mpid=4711, TLS, (proxied), session=<a+/=>",
 )
 """What may stand behind lip=: mpid, the transport and the session, each left out where it is empty."""
 
@@ -36,6 +38,10 @@ REASONS = (
     "Aborted login (auth failed, 1 attempts in 2 secs)",
     "Login aborted: Logged out (auth failed, 1 attempts in 0 secs) (auth_failed)",
     "Disconnected: Inactivity (auth failed, 1 attempts in 180 secs)",
+    "Disconnected (auth failed, 1 attempts)",
+    "Aborted login (proxy dest auth failed)",
+    "Login aborted: Logged out (proxy dest authentication failure, 1/2 successful auths in 3 secs)"
+    " (proxy_dest_auth_failed)",
 )
 
 HOSTILE = st.lists(
@@ -129,8 +135,9 @@ def test_every_layout_of_a_wrong_password_is_a_failure(reason: str, end: str, se
         " rip=192.0.2.1, lip=192.0.2.100, secured, session=<a>",
         "auth: passwd-file(alice,192.0.2.1): unknown user",
         "master: Dovecot v2.3.19.1 (9b53102964) starting up for imap, pop3",
-        "imap-login: proxy(alice): started proxying to 192.0.2.5:143: user=<alice>, method=PLAIN, rip=192.0.2.1,"
+        "imap-login: proxy(alice): Login failed to 192.0.2.5:143: no: user=<alice>, method=PLAIN, rip=192.0.2.1,"
         " lip=192.0.2.100",
+        "imap-login: Login failed: Cleartext authentication disabled: user=<>, rip=192.0.2.1, lip=192.0.2.100",
     ],
 )
 def test_what_proves_nothing_is_no_event(text: str) -> None:
@@ -160,6 +167,49 @@ def test_the_end_of_a_session_is_a_logout(text: str, session: str | None, mail_p
     assert event is not None
     assert (event.kind, event.user, event.client) == (EventKind.LOGOUT, "alice", None)
     assert (event.session, event.mail_pid) == (session, mail_pid)
+
+
+# The login proxy
+
+PROXYING = (
+    "proxy({}): started proxying to 10.0.0.5:143",
+    "proxy({}): started proxying to 2001:db8::5:143/other (master root)",
+    "proxy({},10.0.0.5:143): Started proxying to <10.0.0.5> (<mail.example.net>) from 10.0.0.1 as user x (0.012 secs)",
+)
+ENDED = (
+    "proxy({}): disconnecting 192.0.2.1 (Disconnected by client(0s idle, in=1, out=2))",
+    "proxy({},10.0.0.5:143): Disconnected by server: Connection reset by peer (0s idle, in=1, out=2+3)",
+    "proxy({},10.0.0.5:143): Killed by admin",
+)
+
+
+def proxied(reason: str, user: str = "alice") -> str:
+    """Write a line of the login proxy."""
+    return login(user).replace("Login", reason.format(user), 1)
+
+
+@pytest.mark.parametrize("reason", PROXYING)
+def test_a_login_that_the_proxy_has_passed_on_is_read(reason: str) -> None:
+    """It writes the line when the server behind it has let the client in."""
+    event = read(proxied(reason))
+    assert event is not None
+    assert (event.kind, event.client, event.user, event.session) == (EventKind.LOGIN, "192.0.2.1", "alice", "a+/=")
+    assert read(proxied(reason).replace("imap-login", "managesieve-login")) is None
+
+
+@pytest.mark.parametrize("reason", ENDED)
+def test_the_end_of_a_session_of_the_proxy_is_a_logout(reason: str) -> None:
+    """The session ties it to its login."""
+    event = read(proxied(reason))
+    assert event is not None
+    assert (event.kind, event.client, event.session) == (EventKind.LOGOUT, "192.0.2.1", "a+/=")
+
+
+@given(HOSTILE, st.sampled_from(["): started proxying to a:1: user=<", "): Killed by admin: user=<"]))
+def test_no_name_makes_a_login_of_what_the_proxy_says_of_a_failure(user: str, reason: str) -> None:
+    """Where the proxy asks for no password itself, anybody comes as far as the server behind it."""
+    for name in (user, "x" + reason + "x", user + reason + user):
+        assert read(proxied("proxy({}): Login failed to 10.0.0.5:143: no", name)) is None
 
 
 # What never is a login

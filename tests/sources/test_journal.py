@@ -126,6 +126,9 @@ def test_entries_are_handed_over_with_the_place_behind_the_last(fake: Fake, sour
         "SYSLOG_IDENTIFIER=dovecot",
         "SYSLOG_IDENTIFIER=imapd",
         "_SYSTEMD_UNIT=dovecot.service",
+        "+",  # and what journald says of messages that it dropped
+        "SYSLOG_IDENTIFIER=systemd-journald",
+        "_TRANSPORT=driver",
     ]
 
 

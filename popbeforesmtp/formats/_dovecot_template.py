@@ -1,0 +1,253 @@
+"""Makes a format file of the settings by which an administrator has Dovecot write its log in another way.
+
+Both ways to name a variable are known, ``%u`` of 2.0 to 2.3 and ``%{user}`` of 2.4. What cannot be read safely is
+refused: the name is the only thing in a line that may hold anything, and whatever it holds, it must not be taken for an
+address. So the address stands in front of the name, or has a label of its own, which nothing else behind the name has.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from popbeforesmtp.errors import DataError
+from popbeforesmtp.formats._format import parse
+
+_ADDRESS = r"[0-9A-Fa-f.:]{2,45}"
+_CIPHER = (
+    r"(?:[A-Za-z]{3,4}v[0-9.]{1,3}[ ]with[ ]cipher[ ][A-Za-z0-9_-]{1,64}[ ]\([0-9]{1,4}/[0-9]{1,4}[ ]bits\)"
+    r"(?:[ ][A-Za-z0-9_-]{1,40})?|\(proxied\))"
+)
+_PORT = r"[0-9]{1,5}+"
+_PID = r"[0-9]{1,10}+"
+_USER = "user"
+_RIP = "rip"
+
+# What stands for each variable; name and address are made where they are used. login-common/client-common.c.
+_SHAPES = {
+    "mechanism": r"(?P<mechanism>[A-Za-z0-9_-]{1,40}+)",
+    "lip": _ADDRESS + "+",
+    "port": _PORT,
+    "pid": _PID,
+    "service": r"(?:pop3|imap)",
+    "mail_pid": rf"(?P<mail_pid>{_PID})",
+    "secured": r"(?:TLS|TSL|secured)",
+    "cipher": _CIPHER,
+    "session": r"(?P<session>[A-Za-z0-9+/=]{1,64}+)",
+}
+_VARIABLES = {
+    _USER: ("u", "user"),
+    _RIP: ("r", "rip", "remote_ip"),
+    "mechanism": ("m", "mech", "mechanism"),
+    "lip": ("l", "lip", "local_ip", "real_lip", "real_local_ip", "real_rip", "real_remote_ip"),
+    "port": ("a", "b", "lport", "rport", "local_port", "remote_port", "real_lport", "real_rport"),
+    "pid": ("p", "pid", "process:pid"),
+    "service": ("s", "service", "protocol"),
+    "mail_pid": ("e", "mail_pid", "mpid"),
+    "secured": ("c", "secured"),
+    "cipher": ("k", "ssl_security"),
+    "session": ("session",),
+}
+_KINDS = {name: kind for kind, names in _VARIABLES.items() for name in names}
+_MAY_BE_EMPTY = frozenset({"mail_pid", "secured", "cipher", "session"})
+_ONCE = frozenset({_USER, _RIP, "mechanism", "mail_pid", "session"})  # each a group, and a group has one place
+_VARIABLE = re.compile(r"%(?:\{([^{}]*)\}|([A-Za-z$%]))")
+_LABEL = re.compile(r"[A-Za-z_]{2,20}[=:<\[(]+\Z")
+_SUCCESS = "(?:Login|Logged[ ]in)"
+_FAILURE = (
+    r"(?:Disconnected|Aborted[ ]login|Login[ ]aborted)[^<>()\n]{0,200}"
+    r"[ ]\((?:auth[ ]failed|authorization[ ]failed|user[ ]disabled|password[ ]expired)"
+    r"(?:,[ ][0-9]{1,9}(?:[ ]attempts|/[0-9]{1,9}[ ]successful[ ]auths)(?:[ ]in[ ][0-9]{1,9}[ ]secs)?)?\)"
+    r"(?:[ ]\([a-z_]{1,40}\))?"
+)
+_END = (
+    r"(?:Disconnected(?:[ ]for[ ]inactivity)?|Logged[ ]out|Connection[ ]closed)[^<>\n]{0,300}?"
+    "\n"
+    r"[ ](?:in=[0-9]{1,20}+[ ]out=[0-9]{1,20}+(?:[ ][a-z_]{1,20}+=[0-9]{1,20}+){0,12}+"
+    "\n"
+    r"|top=[0-9]{1,20}/[0-9]{1,20},[ ]retr=[0-9]{1,20}/[0-9]{1,20},[ ]del=[0-9]{1,20}/[0-9]{1,20},"
+    r"[ ]size=[0-9]{1,20}(?:[ ,][ a-z_=0-9/]{0,120})?)"
+)
+_HEAD = """\
+title = "Dovecot, by its own settings"
+programs = ["dovecot"]
+own_log = true
+begins = ["pop3-login: ", "imap-login: ", "pop3", "imap"]
+log = ["where dovecot.conf says"]
+address = "on the login line, where login_log_format_elements has it"
+attacker = "user; mechanism, in failures"
+checked = "made of login_log_format, login_log_format_elements and mail_log_prefix"
+
+[journal]
+units = ["dovecot.service"]
+uids = [0]
+exes = ["/usr/lib/dovecot/log", "/usr/libexec/dovecot/log", "/usr/local/libexec/dovecot/log"]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A piece of a setting: literal text, or a variable."""
+
+    text: str = ""
+    kind: str = ""
+
+
+def pattern(login_log_format: str, login_log_format_elements: str, mail_log_prefix: str) -> str:
+    """Return the text of a format file that reads what Dovecot writes by these settings.
+
+    The lines of the login proxy are not in it. Raises DataError where the lines cannot be read safely.
+    """
+    elements = [_parts("login_log_format_elements", element) for element in login_log_format_elements.split()]
+    _check(elements)
+    before, between, after, word_first = _layout(login_log_format)
+    prefix = _prefix(mail_log_prefix)
+    text = _HEAD
+    for event, word in (("login", _SUCCESS), ("failure", _FAILURE)):
+        listed = _elements(elements, event)
+        body = [_literal(before), word, _literal(between), listed, _literal(after)]
+        if not word_first:
+            body[1], body[3] = body[3], body[1]
+        text += _entry(event, [r"(?P<service>pop3|imap)-login:[ ](?:Info:[ ])?", *body])
+    text += _entry("logout", [prefix, _END])
+    parse("dovecot", text)
+    return text
+
+
+def _parts(setting: str, text: str) -> list[_Part]:
+    """Split a setting's text at its variables."""
+    parts, end = [], 0
+    for match in _VARIABLE.finditer(text):
+        parts.append(_Part(text=text[end : match.start()]))
+        end = match.end()
+        long, short = match.groups()
+        if short == "%":
+            parts.append(_Part(text="%"))
+            continue
+        name = short or _plain_name(long)
+        if name not in _KINDS:
+            raise DataError(f"{setting}: {match[0]} may hold anything, or is not known; leave it out")
+        parts.append(_Part(kind=_KINDS[name]))
+    parts.append(_Part(text=text[end:]))
+    if "%" in "".join(part.text for part in parts if part.text != "%"):
+        raise DataError(f"{setting}: {text!r} has a % that names nothing")
+    return [part for part in parts if part.text or part.kind]
+
+
+def _plain_name(long: str) -> str:
+    """Take from a name the filters that change no more than its letters."""
+    name, *filters = (each.strip() for each in long.split("|"))
+    return name if all(each in ("lower", "upper") for each in filters) else long
+
+
+def _check(elements: list[list[_Part]]) -> None:
+    """Refuse what cannot be read in one way only."""
+    setting = "login_log_format_elements"
+    kinds = [part.kind for element in elements for part in element if part.kind]
+    if _RIP not in kinds:
+        raise DataError(f"{setting}: there is no %{{remote_ip}} (%r), so nobody can be authorized")
+    if _USER not in kinds:
+        raise DataError(f"{setting}: there is no %{{user}} (%u), so nobody knows who logged in")
+    for kind in _ONCE:
+        if kinds.count(kind) > 1:
+            raise DataError(f"{setting}: {kind} stands there twice, and may not mean the same each time")
+    for element in elements:
+        for one, other in pairwise(element):
+            if one.kind and other.kind:
+                raise DataError(f"{setting}: nothing stands between {one.kind} and {other.kind}")
+            if one.kind == _RIP and other.text[:1] in "0123456789abcdefABCDEF." and other.text:
+                raise DataError(f"{setting}: {other.text!r} behind the address looks like a part of it")
+    if kinds.index(_USER) < kinds.index(_RIP):
+        element = next(element for element in elements if any(part.kind == _RIP for part in element))
+        place = next(number for number, part in enumerate(element) if part.kind == _RIP)
+        label = _LABEL.search(element[place - 1].text) if place else None
+        literals = "".join(part.text for each in elements for part in each)
+        if label is None or literals.count(label[0]) > 1:
+            raise DataError(
+                f"{setting}: the address stands behind the name and has no label of its own, such as rip=;"
+                " a name could hold an address"
+            )
+
+
+def _layout(login_log_format: str) -> tuple[str, str, str, bool]:
+    """Return what stands around the message and the elements, and whether the message is the first of them."""
+    found = list(re.finditer(r"%\$|%\{message\}|%s|%\{elements\}", login_log_format))
+    names = ["message" if match[0] in ("%$", "%{message}") else "elements" for match in found]
+    if sorted(names) != ["elements", "message"]:
+        raise DataError("login_log_format: it must have %{message} (%$) once and %{elements} (%s) once")
+    first, second = found
+    around = (
+        login_log_format[: first.start()],
+        login_log_format[first.end() : second.start()],
+        login_log_format[second.end() :],
+    )
+    if any("%" in text for text in around):
+        raise DataError("login_log_format: it may have no variable but %{message} (%$) and %{elements} (%s)")
+    if not around[1].strip(" "):
+        raise DataError("login_log_format: something must stand between the message and the elements, such as ': '")
+    return (*around, names[0] == "message")
+
+
+def _elements(elements: list[list[_Part]], event: str) -> str:
+    """Write the elements as a pattern: those that may be empty are left out by Dovecot together with their comma."""
+    needed = [not any(part.kind in _MAY_BE_EMPTY for part in element) for element in elements]
+    if event == "failure":
+        needed = [any(part.kind in (_USER, _RIP) for part in element) for element in elements]
+    first = needed.index(True)
+    text = ""
+    for number, element in enumerate(elements):
+        piece = "".join(_shape(element, place, event) for place in range(len(element)))
+        if number < first:
+            text += f"(?:{piece},[ ])?"
+        elif number == first:
+            text += piece
+        else:
+            text += f",[ ]{piece}" if needed[number] else f"(?:,[ ]{piece})?"
+        text += "\n"
+    return text
+
+
+def _shape(element: list[_Part], place: int, event: str) -> str:
+    """Write one part of an element as a pattern."""
+    part = element[place]
+    if part.kind == _USER:
+        return (
+            r"(?P<user>[^\n]{0,2000})"
+            if event == "failure"
+            else r"(?P<user>[^\x00-\x1f\x7f<>,=()\[\]:;]{1,340}+|[^\x00-\x1f\x7f]{1,340})"
+        )
+    if part.kind == _RIP:
+        followed = place + 1 < len(element) and element[place + 1].text.startswith(":")
+        return f"(?P<address>{_ADDRESS}{'' if followed else '+'})"
+    if part.kind == "secured" and event == "failure":
+        return r"(?:secured|TSL|TLS(?:[ ]handshaking)?(?::[ ][^<>,\n]{1,300}+)?)"
+    return _SHAPES[part.kind] if part.kind else _literal(part.text)
+
+
+def _prefix(mail_log_prefix: str) -> str:
+    """Write the prefix of a session's lines as a pattern."""
+    parts = _parts("mail_log_prefix", mail_log_prefix)
+    kinds = [part.kind for part in parts if part.kind]
+    if not parts or parts[0].kind != "service":
+        raise DataError("mail_log_prefix: it must begin with %{protocol} (%s), or the server's lines cannot be told")
+    for one, other in pairwise(parts):
+        if one.kind and other.kind:
+            raise DataError(f"mail_log_prefix: nothing stands between {one.kind} and {other.kind}")
+    if not mail_log_prefix.endswith(": ") or len(set(kinds)) != len(kinds):
+        raise DataError("mail_log_prefix: it must have each variable once, and end with a colon and a blank")
+    shapes = {
+        **_SHAPES,
+        "service": r"(?P<service>pop3|imap)",
+        "pid": rf"(?P<mail_pid>{_PID})",
+        _USER: r"(?P<user>[^\x00-\x1f\x7f()<>]{1,1000}+|[^\x00-\x1f\x7f]{1,1000})",
+        _RIP: _ADDRESS,
+    }
+    return "".join(shapes[part.kind] if part.kind else _literal(part.text) for part in parts) + "(?:Info:[ ])?"
+
+
+def _literal(text: str) -> str:
+    """Write a text as a pattern that is plain ASCII, without blanks and without quotes."""
+    return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else rf"\x{byte:02x}" for byte in text.encode())
+
+
+def _entry(event: str, lines: list[str]) -> str:
+    return f"\n[[pattern]]\nevent = \"{event}\"\nmatch = '''\n" + "\n".join(line for line in lines if line) + "\n'''\n"

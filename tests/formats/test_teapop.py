@@ -1,0 +1,50 @@
+"""Teapop's lines: two addresses, of which the second is the client's."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from popbeforesmtp.formats._engine import Engine
+from popbeforesmtp.formats._format import load
+from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+
+ENGINE = Engine([load("teapop")])
+
+
+def read(text: str, program: str = "teapop") -> SessionEvent | None:
+    """Read one message of the server."""
+    return ENGINE.read(LogMessage(datetime(2026, 11, 22, tzinfo=UTC), program.encode(), text.encode()))
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "user"),
+    [
+        ("Successful login for alice [192.0.2.100] from unknown [192.0.2.1]", "192.0.2.1", "alice"),
+        (
+            "Successful login for alice@example.com [2001:db8::100] from h.example.com [2001:db8::1]",
+            "2001:db8::1",
+            "alice@example.com",
+        ),
+        ("Successful login for alice [192.0.2.100] from 9.9.9.9 [192.0.2.1]", "192.0.2.1", "alice"),
+    ],
+)
+def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> None:
+    """With and without a domain and a name."""
+    event = read(text)
+    assert event is not None
+    assert (event.kind, event.client, event.user) == (EventKind.LOGIN, address, user)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Successful login for x [1.1.1.1] from y [9.9.9.9] [192.0.2.100] from z [192.0.2.1]",
+        "Successful login for alice [9.9.9.9]",
+        "Successful login for alice [192.0.2.100] from x [9.9.9.9] [192.0.2.1]",
+        "Failed login for x [1.1.1.1] from y [9.9.9.9]",
+    ],
+)
+def test_what_proves_no_password_is_no_login(text: str) -> None:
+    """Brackets end names."""
+    event = read(text)
+    assert event is None or event.kind is not EventKind.LOGIN
