@@ -197,6 +197,7 @@ def test_a_syslog_daemon_that_dropped_messages_is_a_sign(which: str) -> None:
     sight, clock = Sight(), FakeClock()
     assert sight.heard(LogMessage(None, program, text))
     assert sight.heard(LogMessage(None, program, text))
+    sight.saw(2, 0, None, clock.now(), live=True)  # the block that they stand in
     number = next(int(word) for word in text.split() if word.isdigit() and int(word) > 1)
     assert f"dropped {2 * number} messages" in sight.warnings(clock.now())["dropped"]
 
