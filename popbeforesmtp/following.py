@@ -8,7 +8,7 @@ from typing import Protocol
 
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.formats import Formats
-from popbeforesmtp.model import Block, LogMessage, SessionEvent
+from popbeforesmtp.model import Block, EventKind, LogMessage, SessionEvent
 from popbeforesmtp.sessions import Sessions
 from popbeforesmtp.sieve import Sieve, every_line
 from popbeforesmtp.sight import Sight
@@ -91,8 +91,12 @@ class Followed:
             return None
         event = self.formats.read(message)
         if event is not None:
+            if event.kind is EventKind.OTHER:
+                self.sight.not_understood(message)
             return reading.sessions.join(event)
-        if not self.formats.knows(message.program) and not self.sight.heard(message) and reading.sieve is not None:
+        if self.formats.knows(message.program):
+            self.sight.not_understood(message)
+        elif not self.sight.heard(message) and reading.sieve is not None:
             reading.sieve.met(message.program)
         return None
 

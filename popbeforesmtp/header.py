@@ -41,7 +41,7 @@ _FACILITY = (
 )
 _BRACKETED = rb"<(?:%b|[0-9]{1,2}\.[0-7]|[0-9]{1,3})> " % _FACILITY
 _SD_NAME = rb"[!#-<>-\\^-~]{1,64}+"
-_SD_VALUE = rb'"(?:[^"\\\]]|\\.){0,8192}+"'
+_SD_VALUE = rb'"(?:[^"\\\]]|\\.){0,8192}"'
 
 _COMMON = re.compile(COMMON)
 _PROGRAM = re.compile(PROGRAM)
@@ -64,7 +64,7 @@ _REST = re.compile(
 # RFC 5424, section 6. The text of rsyslog begins with a blank of its own.
 _RFC5424 = re.compile(
     rb"(?:<[0-9]{1,3}>)?1 (%b|- )([!-~]{1,255}) ([!-~]{1,64}) ([!-~]{1,128}) [!-~]{1,32} "
-    rb"(?:-|(?:\[%b(?: %b=%b){0,64}+\]){1,32}+)(?: (?:\xef\xbb\xbf)? ?|\Z)"
+    rb"(?:-|(?:\[%b(?: %b=%b){0,64}\]){1,32})(?: (?:\xef\xbb\xbf)? ?|\Z)"
     % (STAMPS["rfc3339"], _SD_NAME, _SD_NAME, _SD_VALUE),
     re.DOTALL,
 )

@@ -15,7 +15,7 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.following import Followed
-from popbeforesmtp.model import Block, Origin, SessionEvent, Verdict
+from popbeforesmtp.model import Block, EventKind, Origin, SessionEvent, Verdict
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 
@@ -165,6 +165,8 @@ class Pipeline:
                 event = followed.read_line(reading, block.data[start:end], self._clock.now().wall)
                 if event is not None:
                     self.counts[event.kind if event.genuine else "forged"] += 1
+                    if event.kind is EventKind.LOGIN and event.genuine:
+                        followed.sight.logged_in(self._clock.now(), live=followed.live)
                     self._decide(event, origin)
             except Exception as error:  # noqa: BLE001 - no line whatsoever may stop the daemon
                 self.counts["errors"] += 1

@@ -87,4 +87,4 @@ class Sieve:
 
 
 def _tag(program: bytes) -> bytes:
-    return re.escape(program) + rb"(?:\[[0-9]++\])?+: "  # with its blank: a host may hold colons too
+    return re.escape(program) + rb"(?:\[[0-9]++\])?: "  # with its blank: a host may hold colons too

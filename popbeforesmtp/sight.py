@@ -9,7 +9,7 @@ from datetime import datetime
 
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.model import LogMessage
-from popbeforesmtp.text import duration
+from popbeforesmtp.text import duration, escape
 
 SYSLOGDS = (b"rsyslogd", b"systemd-journald", b"journal", b"syslog-ng", b"syslogd")
 """Programs that say when messages were dropped."""
@@ -29,6 +29,38 @@ _SAMPLES = 12  # looks at the clock that must agree
 _AHEAD, _APART = 60.0, 30.0  # seconds that stamps may differ from our clock, and differences from each other
 
 
+# What servers write when somebody has logged in, and not when somebody has not.
+_LIKE_A_LOGIN = re.compile(
+    rb"Login: |[Ll]ogged in|LOGIN, |Login user=|[Aa]uthenticated|login (?:success|accepted)|\.success\b"
+)
+_UNLIKE_A_LOGIN = re.compile(rb"(?i)fail|invalid|denied|reject|disconnect|abort|refused|error|not ")
+_UNREAD = 3  # lines that look like logins before it is said that they do
+_SHOWN = 200  # bytes of an example
+
+
+class _Rhythm:
+    """How often something comes."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None  # when it came first, seconds of CLOCK_BOOTTIME, as all of these
+        self._last = 0.0
+        self._turns = 0
+
+    def beat(self, now: Moment) -> None:
+        """Take in that it came."""
+        self._since = now.boottime if self._since is None else self._since
+        self._last = now.boottime
+        self._turns += 1
+
+    def pause(self, now: Moment) -> tuple[float, float] | None:
+        """Return for how long it has not come, and how often it came before, in seconds, where that is a sign."""
+        if self._since is None or self._turns < _LINES:
+            return None
+        usual = (self._last - self._since) / self._turns
+        silent = now.boottime - self._last
+        return None if silent < max(_SILENT, _GAPS * usual) else (silent, usual)
+
+
 class Sight:
     """What is remembered of one source."""
 
@@ -36,9 +68,11 @@ class Sight:
         self.dropped = 0  # messages that the syslog daemon says it dropped
         self._lines = 0
         self._unknown = 0
-        self._since: float | None = None  # when the first line came, seconds of CLOCK_BOOTTIME, as all of these
-        self._last = 0.0
-        self._turns = 0  # times that something came
+        self._written = _Rhythm()
+        self._logins = _Rhythm()
+        self._read = 0  # logins that were understood, and lines like logins that were not; both are halved by and by
+        self._unread = 0
+        self._example = b""
         self._said = 0  # how many of them were known when the last block had been read
         self._dropped_at: float | None = None
         self._offsets: deque[float] = deque(maxlen=_SAMPLES)
@@ -55,9 +89,7 @@ class Sight:
             self._lines, self._unknown = self._lines // 2, self._unknown // 2
         if not live:  # what was written long ago tells neither of our clock nor of how often somebody writes
             return
-        self._since = now.boottime if self._since is None else self._since
-        self._last = now.boottime
-        self._turns += 1
+        self._written.beat(now)
         if stamp is not None:
             self._offsets.append((stamp - now.wall).total_seconds())
 
@@ -69,12 +101,28 @@ class Sight:
         self.dropped += int(next(group for group in match.groups() if group))
         return True
 
+    def logged_in(self, now: Moment, *, live: bool) -> None:
+        """Take in that a login was understood."""
+        self._read += 1
+        if self._read >= 2 * _LINES:
+            self._read, self._unread = self._read // 2, self._unread // 2
+        if live:
+            self._logins.beat(now)
+
+    def not_understood(self, message: LogMessage) -> None:
+        """Take in a line of a server's that no pattern matches."""
+        if _LIKE_A_LOGIN.search(message.text) and not _UNLIKE_A_LOGIN.search(message.text):
+            self._unread += 1
+            self._example = message.text
+
     def warnings(self, now: Moment) -> dict[str, str]:
         """Say what looks as if we were blind, by a word for each sign."""
         signs = {
             "headers": self._headers(),
             "clock": self._clock(),
             "silence": self._silence(now),
+            "rare": self._rare(now),
+            "unread": self._unread_logins(),
             "dropped": self._dropped(now),
         }
         return {sign: text for sign, text in signs.items() if text}
@@ -96,14 +144,26 @@ class Sight:
         return f"stamps lie a steady {duration(abs(offset))} {where} this machine's clock; {way_out}"
 
     def _silence(self, now: Moment) -> str:
-        if self._since is None or self._turns < _LINES:
+        pause = self._written.pause(now)
+        if pause is None:
             return ""
-        usual = (self._last - self._since) / self._turns
-        silent = now.boottime - self._last
-        if silent < max(_SILENT, _GAPS * usual):
+        silent, usual = map(duration, pause)
+        return f"nothing was written for {silent}, and before that every {usual}; is it still the log?"
+
+    def _rare(self, now: Moment) -> str:
+        pause = self._logins.pause(now)
+        if pause is None or self._written.pause(now) is not None:
             return ""
+        silent, usual = map(duration, pause)
+        return f"nobody has logged in for {silent}, and before that somebody did every {usual}; does the server log it?"
+
+    def _unread_logins(self) -> str:
+        if self._unread < max(_UNREAD, self._read // 10):
+            return ""
+        example = escape(self._example[:_SHOWN].decode("utf-8", "surrogateescape"))
         return (
-            f"nothing was written for {duration(silent)}, and before that every {duration(usual)}; is it still the log?"
+            f"{self._unread} of the last lines look like logins and fit no format, such as '{example}';"
+            " `pop-before-smtp scan --explain` tells why"
         )
 
     def _dropped(self, now: Moment) -> str:

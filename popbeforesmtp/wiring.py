@@ -21,9 +21,10 @@ from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.errors import NotPermittedError, PopBeforeSmtpError
 from popbeforesmtp.following import Followed, LineReader, Reading
-from popbeforesmtp.formats import _engine, _format
+from popbeforesmtp.formats import Formats, _dovecot_template, _engine, _explain, _format
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.lookups import Lookup
+from popbeforesmtp.model import LogMessage, SessionEvent
 from popbeforesmtp.mtas import AccessMap
 from popbeforesmtp.sight import SYSLOGDS
 from popbeforesmtp.sources import Source
@@ -51,13 +52,40 @@ def engine(units: tuple[str, ...] = (), *, host: str | None = None, insecure: bo
     return _engine.Engine(formats(), units, host=host, insecure=insecure)
 
 
+def engine_of(chosen: Iterable[_format.Format]) -> Formats:
+    """Make an engine of some formats."""
+    return _engine.Engine(chosen)
+
+
+def describe_format(known: _format.Format) -> dict[str, object]:
+    """Say what a format reads, for ``formats list --json``."""
+    return {
+        "name": known.name,
+        "title": known.title,
+        "programs": [program.decode() for program in known.programs],
+        "own_log": known.own_log,
+        "events": sorted({pattern.event for pattern in known.patterns}),
+    }
+
+
+def explain(line: bytes, message: LogMessage | None, event: SessionEvent | None, engine: Formats) -> str:
+    """Say why a line means what it means, or how far the nearest pattern came."""
+    return _explain.explain(line, message, event, engine)
+
+
+def format_text(name: str, folder: Path = FORMATS) -> str:
+    """Return a format's file: the administrator's, else the packaged one."""
+    own = folder / f"{name}.toml"
+    return own.read_text(encoding="utf-8") if own.exists() else _format.text(name)
+
+
 def formats(folder: Path = FORMATS) -> list[_format.Format]:
     """Read all formats: the packaged ones, and the administrator's own in place of those or beside them.
 
     Raises ConfigError where one of the administrator's is not as it must be.
     """
     known = {name: _format.load(name) for name in _format.packaged()}
-    own = {path.stem: _format.load_file(path) for path in sorted(folder.glob("*.toml"))}
+    own = {path.stem: _own_format(path) for path in sorted(folder.glob("*.toml"))}
     return list((own | {name: known[name] for name in known if name not in own}).values())
 
 
@@ -127,6 +155,12 @@ def existing_maps() -> tuple[Section, ...]:
         existing = getattr(importlib.import_module(f"{mtas.__name__}.{name}"), "existing", list)
         left += [Section(name, {"map": map_name, "reload": "never"}, {}, None) for map_name in existing()]
     return tuple(left)
+
+
+def _own_format(path: Path) -> _format.Format:
+    """Read a format file of the administrator's: patterns, or Dovecot's own settings for its log (template)."""
+    settings = _dovecot_template.settings(path)
+    return _format.load_file(path) if settings is None else _dovecot_template.load(path, settings)
 
 
 def forgotten_maps(known: Iterable[str], sections: Iterable[Section]) -> tuple[Section, ...]:

@@ -2,12 +2,15 @@
 
 Takes address and account from the options, else from the environment as Dovecot sets it (IP, USER). Says nothing and
 never fails, for a login must not depend on us; at most a second is waited for the daemon. A command behind `--` is run
-afterwards in our place, as Dovecot's script-login wants it.
+afterwards in our place, as Dovecot's script-login wants it. Behind Dovecot, which sets HOME to the user's, it must be run
+as `python3 -I -m popbeforesmtp login`: contrib/dovecot has the lines.
 """
 
 import argparse
 import os
 from pathlib import Path
+
+from popbeforesmtp.errors import UnavailableError
 
 _SECONDS = 1.0
 
@@ -30,7 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
     _tell(arguments.socket, f"service={arguments.service} address={address} user={account}")
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if command:
-        os.execvp(command[0], command)  # noqa: S606 - a shell is what must not be here
+        try:
+            os.execvp(command[0], command)  # noqa: S606 - a shell is what must not be here
+        except OSError as error:
+            raise UnavailableError(
+                f"{command[0]}: cannot be run: {error.strerror}; correct what is behind `--`"
+            ) from None
     return 0
 
 

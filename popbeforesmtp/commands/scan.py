@@ -8,13 +8,15 @@ A last line without a line end is not read. Exit status 0 if any line meant some
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from popbeforesmtp.commands import write_json
 
 if TYPE_CHECKING:
     from popbeforesmtp.commands._summary import Summary
-    from popbeforesmtp.model import SessionEvent
+    from popbeforesmtp.formats import Formats
+    from popbeforesmtp.model import LogMessage, SessionEvent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="write one JSON object per event, a line each")
     shown.add_argument("--summary", action="store_true", help="only count: by format, service and kind of event")
+    shown.add_argument("--explain", action="store_true", help="say of each line why it means what it means, or nothing")
+    parser.add_argument("--format", metavar="NAME", action="append", help="only this format; may be given again")
+    parser.add_argument("--formats-dir", type=Path, metavar="DIR", help="more formats, in place of /etc/…/formats.d")
     parser.add_argument("--from", dest="origin", choices=("log", "journal"), default="log", help="what is read")
     parser.add_argument("files", metavar="FILE", nargs="*", help="a log, packed or not, or - for standard input")
 
@@ -30,13 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Scan."""
     from popbeforesmtp.commands._summary import Summary
 
-    summary = Summary()
+    summary, engine = Summary(), _engine(arguments.format, arguments.formats_dir)
     for name in arguments.files or _default(arguments.origin):
         if arguments.summary:
-            _count(name, arguments.origin, summary)
+            _count(name, arguments.origin, summary, engine)
             continue
-        for line, event in _events(name, arguments.origin, summary):
-            shown = name or "journal"
+        shown = name or "journal"
+        if arguments.explain:
+            _explain(name, arguments.origin, summary, engine)
+            continue
+        for line, event in _events(name, arguments.origin, summary, engine):
             write_json(_object(shown, line, event)) if arguments.json else _row(shown, line, event)
     if arguments.summary:
         print(summary.table())  # noqa: T201
@@ -52,28 +60,65 @@ def _default(origin: str) -> list[str | None]:
     return [None if origin == "journal" else str(detect.mail_log())]
 
 
-def _events(name: str | None, origin: str, summary: "Summary") -> "Iterator[tuple[int, SessionEvent]]":
+def _engine(names: list[str] | None, folder: Path | None) -> "Formats":
+    """Make the engine of the formats that are asked for. Raises UsageError where there is none of that name."""
+    from popbeforesmtp import wiring
+    from popbeforesmtp.errors import UsageError
+
+    known = {each.name: each for each in wiring.formats(folder or wiring.FORMATS)}
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"there is no format {name!r}; there are: {', '.join(sorted(known))}")
+    return wiring.engine_of([known[name] for name in names or known])
+
+
+def read_events(name: str, folder: Path | None) -> "Iterator[tuple[int, SessionEvent]]":
+    """Give each event of one log and the number of its line, by all formats and those in a folder."""
+    from popbeforesmtp.commands._summary import Summary
+
+    return _events(name, "log", Summary(), _engine(None, folder))
+
+
+def _events(
+    name: str | None, origin: str, summary: "Summary", engine: "Formats"
+) -> "Iterator[tuple[int, SessionEvent]]":
     """Give each event of one file and the number of its line."""
+    for number, line, message, event in _lines(name, origin, engine):
+        summary.line(message, event, empty=not line)
+        if event is not None and event.genuine:
+            yield number, event
+
+
+def _lines(
+    name: str | None, origin: str, engine: "Formats"
+) -> "Iterator[tuple[int, bytes, LogMessage | None, SessionEvent | None]]":
+    """Give each line of one file: its number, itself, its message, and what it means."""
     from datetime import UTC, datetime
 
     from popbeforesmtp import wiring
     from popbeforesmtp.commands._read import whole_lines
     from popbeforesmtp.sessions import Sessions
 
-    engine, sessions, now = wiring.engine(), Sessions(), datetime.now(UTC)
+    sessions, now = Sessions(), datetime.now(UTC)
     header = wiring.line_reader(journal=origin == "journal")
     for lines, number in whole_lines(name):
         for line in lines.split(b"\n")[:-1]:
             message = header.read(line, now)
             event = None if message is None else engine.read(message)
-            event = None if event is None else sessions.join(event)
-            summary.line(message, event, empty=not line)
-            if event is not None and event.genuine:
-                yield number, event
+            yield number, line, message, None if event is None else sessions.join(event)
             number += 1
 
 
-def _count(name: str | None, origin: str, summary: "Summary") -> None:
+def _explain(name: str | None, origin: str, summary: "Summary", engine: "Formats") -> None:
+    """Say of each line what it means, and why."""
+    from popbeforesmtp import wiring
+
+    for number, line, message, event in _lines(name, origin, engine):
+        summary.line(message, event, empty=not line)
+        print(f"{name or 'journal'}:{number}: {wiring.explain(line, message, event, engine)}")  # noqa: T201
+
+
+def _count(name: str | None, origin: str, summary: "Summary", engine: "Formats") -> None:
     """Count the events of one file, without a look at the lines that cannot be any."""
     from datetime import UTC, datetime
 
@@ -81,7 +126,7 @@ def _count(name: str | None, origin: str, summary: "Summary") -> None:
     from popbeforesmtp.commands._read import whole_lines
     from popbeforesmtp.sessions import Sessions
 
-    engine, sessions, now = wiring.engine(), Sessions(), datetime.now(UTC)
+    sessions, now = Sessions(), datetime.now(UTC)
     header = wiring.line_reader(journal=origin == "journal")
     sieve = engine.sieve()
     before = summary.lines

@@ -6,11 +6,20 @@ address. So the address stands in front of the name, or has a label of its own, 
 """
 
 import re
+import tomllib
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
-from popbeforesmtp.errors import DataError
-from popbeforesmtp.formats._format import parse
+from popbeforesmtp.errors import ConfigError, DataError
+from popbeforesmtp.formats._format import Format, parse
+
+_DEFAULTS = {
+    "login_log_format": "%$: %s",
+    "login_log_format_elements": "user=<%u> method=%m rip=%r lip=%l mpid=%e %c session=<%{session}>",
+    "mail_log_prefix": "%s(%u)<%{pid}><%{session}>: ",
+}
+"""What Dovecot 2.3 has where an administrator set nothing (doveconf -d)."""
 
 _ADDRESS = r"[0-9A-Fa-f.:]{2,45}"
 _CIPHER = (
@@ -62,7 +71,7 @@ _FAILURE = (
 _END = (
     r"(?:Disconnected(?:[ ]for[ ]inactivity)?|Logged[ ]out|Connection[ ]closed)[^<>\n]{0,300}?"
     "\n"
-    r"[ ](?:in=[0-9]{1,20}+[ ]out=[0-9]{1,20}+(?:[ ][a-z_]{1,20}+=[0-9]{1,20}+){0,12}+"
+    r"[ ](?:in=[0-9]{1,20}+[ ]out=[0-9]{1,20}+(?:[ ][a-z_]{1,20}+=[0-9]{1,20}+){0,12}"
     "\n"
     r"|top=[0-9]{1,20}/[0-9]{1,20},[ ]retr=[0-9]{1,20}/[0-9]{1,20},[ ]del=[0-9]{1,20}/[0-9]{1,20},"
     r"[ ]size=[0-9]{1,20}(?:[ ,][ a-z_=0-9/]{0,120})?)"
@@ -90,6 +99,33 @@ class _Part:
 
     text: str = ""
     kind: str = ""
+
+
+def settings(path: Path) -> dict[str, str] | None:
+    """Return Dovecot's settings that a format file consists of, with ``template = "dovecot"``; None where it has none.
+
+    Raises ConfigError.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is no TOML: {error}") from None
+    if "template" not in data:
+        return None
+    unknown = set(data) - {"template", *_DEFAULTS}
+    if data["template"] != "dovecot" or unknown or not all(isinstance(value, str) for value in data.values()):
+        raise ConfigError(f'{path}: write template = "dovecot" and, as texts, what differs of: {", ".join(_DEFAULTS)}')
+    return {**_DEFAULTS, **{key: value for key, value in data.items() if key != "template"}}
+
+
+def load(path: Path, settings: dict[str, str]) -> Format:
+    """Make the format of these settings. Raises ConfigError where its lines could not be read safely."""
+    try:
+        return parse(path.stem, pattern(**settings))
+    except DataError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def pattern(login_log_format: str, login_log_format_elements: str, mail_log_prefix: str) -> str:

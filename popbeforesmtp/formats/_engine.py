@@ -126,6 +126,10 @@ class Engine:
                 return _believed(known, pattern, match, program, end - start)
         return None
 
+    def of(self, program: bytes | None) -> list[Format]:
+        """Return the formats that read a program's lines."""
+        return self._by_program.get(program, [])
+
     def knows(self, program: bytes | None) -> bool:
         """Say whether some format reads the lines of a program."""
         return program in self._by_program

@@ -126,9 +126,12 @@ def load(name: str) -> Format:
 
     None of its logins and logouts holds control bytes: tests/formats/test_all.py proves it of each pattern.
     """
-    return _parse(
-        name.lstrip("_"), _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"), _compile, checked=True
-    )
+    return _parse(name.lstrip("_"), text(name), _compile, checked=True)
+
+
+def text(name: str) -> str:
+    """Return a packaged format's file."""
+    return str(_folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def parse(name: str, text: str) -> Format:

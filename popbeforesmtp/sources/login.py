@@ -94,7 +94,9 @@ class LoginSource:
         return SourceReport(self.name, "listening" if self._listener else "not listening", waiting=not self._listener)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and let go of those who wait for an answer."""
+        for taken in (*self._handed, *(taken for _, taken in self._came)):
+            taken.cancel()
         if self._starting is not None:
             self._starting.cancel()
         if self._listener is not None:
@@ -122,6 +124,8 @@ class LoginSource:
                     await writer.drain()
         except (TimeoutError, OSError, EOFError, asyncio.LimitOverrunError):
             pass  # whoever it is does not speak our language, or has left
+        except asyncio.CancelledError:
+            pass  # it is the end: asyncio.streams of Python 3.11 logs a traceback for a handler that was cancelled
         finally:
             writer.close()
 

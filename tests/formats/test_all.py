@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from popbeforesmtp.formats import _engine
+from popbeforesmtp.formats import _engine, _format
 from popbeforesmtp.formats._format import Format, Pattern, load, packaged
 from popbeforesmtp.model import EventKind, LogMessage
 from tests.samples import (
@@ -414,3 +414,9 @@ def test_no_bytes_make_any_format_fail_or_log_in(program: bytes | None, data: by
     """Noise means nothing, and raises nothing."""
     event = ENGINE.read(LogMessage(NOW, program, data))
     assert event is None or event.kind in (EventKind.OTHER, EventKind.CONNECT, EventKind.FAILURE)
+
+
+@pytest.mark.parametrize("name", sorted(_format.packaged()))
+def test_no_group_is_repeated_possessively(name: str) -> None:
+    """Python 3.11.0 to 3.11.4, Debian 12's among them, match these wrongly (python/cpython issue 106052)."""
+    assert re.search(r"\)(?:[?*+]|\{[0-9,]+\})\+", _format.text(name)) is None

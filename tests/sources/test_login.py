@@ -155,3 +155,30 @@ def test_the_socket_file_is_gone_when_it_is_closed(tmp_path: Path) -> None:
     assert not (tmp_path / "login").exists()
     with socket.socket(socket.AF_UNIX) as connection, pytest.raises(FileNotFoundError):
         connection.connect(str(tmp_path / "login"))
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["not yet read", "read"])
+@pytest.mark.parametrize("closed", [False, True], ids=["at the end", "closed"])
+def test_whoever_waits_at_the_end_is_let_go_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, read: bool, closed: bool
+) -> None:
+    """A daemon that stops while somebody logs in does so without a traceback."""
+    path, own = tmp_path / "login", frozenset({os.geteuid()})
+
+    async def tell() -> None:
+        bell = asyncio.Event()
+        source = LoginSource(path, own, lambda: START)
+        source.watch(bell.set)
+        async with asyncio.timeout(10):
+            await bell.wait()
+            bell.clear()
+            waiting = asyncio.ensure_future(telling(LINE)(path))
+            await bell.wait()
+            if read:
+                assert source.read() is not None
+            if closed:
+                source.close()
+                assert await waiting == b""
+
+    asyncio.run(tell())
+    assert caplog.records == []
