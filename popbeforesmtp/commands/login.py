@@ -2,8 +2,8 @@
 
 Takes address and account from the options, else from the environment as Dovecot sets it (IP, USER). Says nothing and
 never fails, for a login must not depend on us; at most a second is waited for the daemon. A command behind `--` is run
-afterwards in our place, as Dovecot's script-login wants it. Behind Dovecot, which sets HOME to the user's, it must be run
-as `python3 -I -m popbeforesmtp login`: contrib/dovecot has the lines.
+afterwards in our place, as Dovecot's script-login wants it. Behind Dovecot, which sets HOME to the user's, run it as
+`python3 -I -m popbeforesmtp login`: contrib/dovecot has the lines.
 """
 
 import argparse
