@@ -21,6 +21,9 @@ _SECOND = 1_000_000_000  # nanoseconds
 _AT_MOST = 100
 """How many rotated files, the newest, are opened at once."""
 
+_TRIES = 20
+"""How often the rotated files are listed anew that were renamed meanwhile."""
+
 _FAR = 16 * 1024 * 1024
 """Bytes behind a checkpoint from which on it is worth looking where the window begins."""
 
@@ -120,9 +123,11 @@ class History:
             return self._find(place, sorted([*current, *self._relatives(inodes)], key=unlikely))
         return self._find(place, sorted(self._relatives(inodes), key=unlikely))
 
-    def find_copies(self, place: Place, known: list[OpenLog]) -> list[OpenLog]:
+    def find_copies(self, log: OpenLog, known: list[OpenLog]) -> list[OpenLog]:
         """Open the copy that was made of a file before it was truncated, and those made since, oldest first."""
-        copy = self._find(place, reversed(self._relatives()))
+        if log.offset == 0:  # nothing was read of it that a copy could be told by
+            return self._open_older(log.opened_at, known)
+        copy = self._find(log.place(), reversed(self._relatives()))
         return [] if copy is None else [copy, *self._open_older(copy.modified(), [*known, copy])]
 
     def start(self, log: OpenLog) -> None:
@@ -165,7 +170,7 @@ class History:
         except FileNotFoundError:
             return []
 
-    def _open_older(self, moment: int, known: list[OpenLog]) -> list[OpenLog]:
+    def _open_older(self, moment: int, known: list[OpenLog], tries: int = _TRIES) -> list[OpenLog]:
         """Open the rotated files that were written to since a moment, but for those known and copies of them."""
         identities = {log.identity for log in known}
         files = [file for file in self._relatives() if file.rotated and file.modified >= moment]
@@ -175,6 +180,11 @@ class History:
         logs: list[OpenLog] = []
         for file in files[-_AT_MOST:]:
             logs += self._open_one(file, [*known, *logs])
+        opened = {log.identity for log in logs} | identities
+        moved = any(file.identity not in opened and not _is_there(file) for file in files[-_AT_MOST:])
+        if moved and tries > 0:  # renamed while we opened them: under its name stands another now, or none
+            close_all(logs)
+            return self._open_older(moment, known, tries - 1)
         return logs
 
     def _open_one(self, file: Relative, known: list[OpenLog]) -> list[OpenLog]:
@@ -189,7 +199,7 @@ class History:
         except OSError as error:
             self._say(file, f"cannot be read: {error.strerror}")
             return []
-        if any(_is_copy(log, other) for other in known):
+        if log.identity != file.identity or any(_is_copy(log, other) for other in known):
             log.close()
             return []
         return [log]
@@ -228,6 +238,14 @@ def _is_copy(log: OpenLog, other: OpenLog) -> bool:
     """Say whether one of two logs was made of the other by compressing it, which keeps its time."""
     same_time = log.modified() // _SECOND == other.modified() // _SECOND
     return log.packed != other.packed and same_time and len(log.head()) == HEAD and log.head() == other.head()
+
+
+def _is_there(file: Relative) -> bool:
+    """Say whether a file still has its name."""
+    try:
+        return identity(file.path) == file.identity
+    except OSError:
+        return True  # it cannot be seen: that is said elsewhere
 
 
 def close_all(logs: Iterable[OpenLog]) -> None:

@@ -36,12 +36,14 @@ class OpenLog:
         self.lost = False  # it is not the file that its place was in, after all
         self.skipping = False  # inside a line that is too long
         self.grown_at = time.monotonic()
+        self.opened_at = status.st_mtime_ns  # what was written since lies in files no older than this
         self._modified = status.st_mtime_ns  # of a packed file: of that, not of what it holds
         self._place: Place | None = None  # of a packed file: not proven yet
         self._whole = 0  # the last offset that stood just behind an LF
         self._whole_tail = b""  # what stands before that
         self._tail = b""  # what was read last: if that changes, the file was written over
-        self._read_head = b""  # the first of what was read
+        # The first of what was read, or is there to be read: it may be truncated before it is.
+        self._read_head = b"" if self.packed else os.pread(self.descriptor, HEAD, 0)
         self._packed_head = b""
         if self.packed:
             self._packed_head = self.beginning(HEAD)
@@ -106,7 +108,7 @@ class OpenLog:
     def advance(self, read: bytes, *, inside_line: bool = False) -> None:
         """Go on behind what was read, which ends with an LF unless a line that is too long goes on."""
         if self.offset < HEAD:
-            self._read_head = (self._read_head + read[:HEAD])[:HEAD]
+            self._read_head = (self._read_head[: self.offset] + read[:HEAD])[:HEAD]
         self.offset += len(read)
         self._tail = (self._tail + read[-TAIL:])[-TAIL:]
         self.known = len(self._tail)

@@ -222,7 +222,7 @@ class FileSource:
 
     def _written_over(self, log: OpenLog) -> Block | None:
         """Begin a file anew that was truncated or written over, behind what a copy of its old self still holds."""
-        copies = self._history.find_copies(log.place(), self._files)
+        copies = self._history.find_copies(log, self._files)
         if copies:
             here = self._files.index(log)
             self._files[here:here] = copies
