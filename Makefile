@@ -3,13 +3,13 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run test unit lint end-to-end bench fuzz soak clean
+.PHONY: help run test unit lint end-to-end bench fuzz faults soak clean
 
 help:
 	@echo "make run         the daemon, on this machine's mail log or a demonstration log; touches nothing outside a private folder"
 	@echo "make test        everything: lint, types, unit tests, and end-to-end tests with real servers (root, Debian 12, a machine to throw away)"
 	@echo "make unit        lint, types and unit tests only; needs no root"
-	@echo "make soak        hours of faults: rotations, kills, clocks, full disks; minutes of them are in make test"
+	@echo "make faults      minutes of faults under real daemons: rotations, kills, clocks, full disks; make soak: hours"
 	@echo "make fuzz        hostile text into every pattern, until it is stopped"
 	@echo "make bench       the benchmarks that the README's figures come from"
 
@@ -21,7 +21,6 @@ test: lint
 	$(BIN)/python -m pytest tests --ignore tests/end_to_end
 	tests/end_to_end/install-servers
 	POPBEFORESMTP_ALL=1 tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end
-	$(BIN)/python -m tests.faults --faults 2000
 
 unit: lint
 	$(BIN)/python -m pytest tests --ignore tests/end_to_end
@@ -44,7 +43,12 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/following.py
 	tests/end_to_end/enter $(CURDIR)/$(BIN)/python benchmarks/journal.py
 
-# Hours of faults; SEED chooses which.
+# Minutes of faults; SEED chooses which.
+faults: .venv/dev
+	tests/end_to_end/install-servers
+	$(BIN)/python -m tests.faults --faults 2000 $(if $(SEED),--seed $(SEED))
+
+# Hours of them.
 soak: .venv/dev
 	tests/end_to_end/install-servers
 	$(BIN)/python -m tests.faults --faults 100000 $(if $(SEED),--seed $(SEED)) --json soak.json --keep-going

@@ -69,6 +69,7 @@ _RFC5424 = re.compile(
     re.DOTALL,
 )
 _LEVEL = re.compile(rb"(?:ERROR|WARN|INFO|DEBUG|TRACE) ")
+_TRACE = re.compile(rb"[0-9]{4} \[[0-9]{1,10}\] ")
 _PRIORITY = re.compile(rb"<[0-9]{1,3}>(?=[0-9A-Z])")
 _RARE = [
     (style, re.compile(source))
@@ -209,6 +210,9 @@ def _split(rest: bytes) -> tuple[bytes | None, bytes, bytes]:
     """Take host, facility and tag off what stands behind a stamp: program, text and writer, as LogMessage has them."""
     if _LEVEL.match(rest) is not None:  # Stalwart's own log: a level, where elsewhere a host stands
         return None, rest, b""
+    trace = _TRACE.match(rest)
+    if trace is not None:  # Qpopper's own: the year behind the clock, and its process
+        return None, rest[trace.end() :], trace[0][5:-1] + b": "
     blank = rest.find(b" ")
     if rest[blank - 1 : blank] == b":" and rest[blank - 2 : blank - 1] != b"]":  # a service: `_REST` would say the same
         return None, rest, b""

@@ -38,6 +38,11 @@ _UNREAD = 3  # lines that look like logins before it is said that they do
 _SHOWN = 200  # bytes of an example
 
 
+def looks_like_a_login(text: bytes) -> bool:
+    """Say whether a server may have meant that somebody logged in."""
+    return _LIKE_A_LOGIN.search(text) is not None and _UNLIKE_A_LOGIN.search(text) is None
+
+
 class _Rhythm:
     """How often something comes."""
 
@@ -111,7 +116,7 @@ class Sight:
 
     def not_understood(self, message: LogMessage) -> None:
         """Take in a line of a server's that no pattern matches."""
-        if _LIKE_A_LOGIN.search(message.text) and not _UNLIKE_A_LOGIN.search(message.text):
+        if looks_like_a_login(message.text):
             self._unread += 1
             self._example = message.text
 

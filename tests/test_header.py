@@ -424,3 +424,17 @@ def test_a_long_line_is_read_in_no_time(filler: bytes) -> None:
 def test_no_header_costs_more_the_longer_somebody_makes_it(line: bytes) -> None:
     """Every part of a header has its longest length; what is longer is no header."""
     assert HeaderReader(UTC).read(line, NOW) is None
+
+
+def test_qpoppers_own_log_has_the_year_behind_the_clock_and_its_process() -> None:
+    """pop_log.c."""
+    message = HeaderReader(BERLIN).read(b"Nov 22 07:14:00.123 2026 [812] (v4.1.0) POP login", NOW)
+    assert message is not None
+    assert (message.program, message.text, message.writer) == (None, b"(v4.1.0) POP login", b"[812]: ")
+
+
+def test_stalwarts_own_log_has_a_level_where_others_have_a_host() -> None:
+    """Its text begins there."""
+    message = HeaderReader().read(b"2026-11-22T07:14:00Z INFO Authentication successful (auth.success) x = 1", NOW)
+    assert message is not None
+    assert (message.program, message.text[:5]) == (None, b"INFO ")

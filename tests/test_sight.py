@@ -254,3 +254,59 @@ def test_a_sign_is_said_once_and_shown_by_status_with_exit_status_1(site: Site) 
     assert status.returncode == 1
     assert f"warning         {site.log}: 100 % of the last lines have no header that we know" in status.stdout
     assert site.said().count("have no header that we know") == 1
+
+
+# Logins that are not understood
+
+
+LIKE_A_LOGIN = b"imap-login: Logged in: user=<alice>, remote=192.0.2.1\x1b[2J"
+
+
+def test_lines_that_look_like_logins_and_fit_nothing_are_a_sign() -> None:
+    """With one example, escaped, and the command that helps."""
+    sight, clock = Sight(), FakeClock()
+    for _ in range(2):
+        sight.not_understood(LogMessage(None, b"dovecot", LIKE_A_LOGIN))
+    assert signs(sight, clock) == set()
+    sight.not_understood(LogMessage(None, b"dovecot", LIKE_A_LOGIN))
+    warning = sight.warnings(clock.now())["unread"]
+    assert "Logged in: user=<alice>, remote=192.0.2.1\\x1b[2J" in warning
+    assert "scan --explain" in warning
+
+
+@pytest.mark.parametrize(
+    "text", [b"imap-login: Disconnected: user=<Logged in>", b"Login failed", b"not authenticated", b"x"]
+)
+def test_what_says_that_nobody_logged_in_is_none(text: bytes) -> None:
+    """Failures are for strangers to write."""
+    sight, clock = Sight(), FakeClock()
+    for _ in range(100):
+        sight.not_understood(LogMessage(None, b"dovecot", text))
+    assert signs(sight, clock) == set()
+
+
+def test_few_among_many_that_are_understood_are_none() -> None:
+    """One in ten is."""
+    sight, clock = Sight(), FakeClock()
+    for _ in range(100):
+        sight.logged_in(clock.now(), live=True)
+    for _ in range(9):
+        sight.not_understood(LogMessage(None, b"dovecot", LIKE_A_LOGIN))
+    assert signs(sight, clock) == set()
+    sight.not_understood(LogMessage(None, b"dovecot", LIKE_A_LOGIN))
+    assert signs(sight, clock) == {"unread"}
+
+
+def test_logins_that_stop_while_the_log_goes_on_are_a_sign() -> None:
+    """The server may have been told to log less."""
+    sight, clock = Sight(), FakeClock()
+    for _ in range(300):
+        now = clock.advance(10)
+        sight.saw(1, 0, now.wall, now, live=True)
+        sight.logged_in(now, live=True)
+    for _ in range(400):
+        now = clock.advance(10)
+        sight.saw(1, 0, now.wall, now, live=True)
+    assert signs(sight, clock) == {"rare"}
+    sight.logged_in(clock.now(), live=True)
+    assert signs(sight, clock) == set()

@@ -9,6 +9,7 @@ from popbeforesmtp.header import REPEATED
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 from popbeforesmtp.sessions import Sessions
 from popbeforesmtp.sieve import Sieve
+from popbeforesmtp.sight import looks_like_a_login
 from popbeforesmtp.text import local
 
 _KINDS = (EventKind.LOGIN, EventKind.LOGOUT, EventKind.FAILURE)
@@ -20,6 +21,7 @@ class Summary:
     def __init__(self) -> None:
         self.lines = 0
         self.unknown_headers = 0
+        self.unread = 0  # lines of servers that look like logins and mean nothing
         self.forged = 0  # entries that look like events, and were not written by the server
         self._counts: Counter[Kind] = Counter()
         self._others: Counter[tuple[str, str, EventKind]] = Counter()  # counted one by one
@@ -61,6 +63,7 @@ class Summary:
                     counts[found.kind] += 1
                     continue
                 if not data.startswith(REPEATED, text):
+                    self.unread += looks_like_a_login(data[text:end])
                     continue
             if end >= 0:
                 self._count(data[head.start() + 1 : end], header, formats, sieve, sessions, now)
@@ -84,6 +87,8 @@ class Summary:
         event = formats.read(message)
         if event is None and not formats.knows(message.program):
             sieve.met(message.program)
+        elif event is None or event.kind is EventKind.OTHER:
+            self.unread += looks_like_a_login(message.text)
         event = None if event is None else sessions.join(event)
         if event is not None:
             self._others[event.format, event.service or "-", event.kind] += 1
@@ -112,6 +117,8 @@ class Summary:
             seconds = (self._last - self._first).total_seconds()
             rate = f", {self.lines / seconds:.1f} lines a second" if seconds > 0 else ""
             rows.append(f"from {local(self._first)} to {local(self._last)}{rate}")
+        if self.unread:
+            rows.append(f"{self.unread} lines look like logins and mean nothing: --explain tells why")
         counts = self._all()
         if counts:
             rows.append(f"{'format':12} {'service':12} {'logins':>9} {'logouts':>9} {'failures':>9}")
