@@ -62,6 +62,7 @@ class Followed:
     counts: Counter[str] = field(default_factory=Counter)  # "lines", "unknown headers"
     last_line_at: datetime | None = None
     trouble: str | None = None
+    forgeable: str | None = None  # why nothing is believed that stands in it
     _readings: OrderedDict[str, Reading] = field(default_factory=OrderedDict)
     _idle_since: float | None = None  # when nothing came for the first time, seconds of CLOCK_BOOTTIME
     _held: int = 0  # bytes read since the place was last kept
@@ -89,6 +90,9 @@ class Followed:
         if message is None:
             self.counts["unknown headers"] += bool(line)
             return None
+        self.forgeable = self.forgeable or self.formats.forgeable(message)
+        if self.forgeable is not None:  # strangers write whole lines into this log: of any form, of any server
+            return None
         event = self.formats.read(message)
         if event is not None:
             if event.kind is EventKind.OTHER:
@@ -106,6 +110,7 @@ class Followed:
         if lines:
             self.counts["lines"] += lines
             reading.header.previous = reading.last or reading.header.previous
+            reading.sessions.forget(reading.last)
             self.last_line_at = reading.last or self.last_line_at
             self.sight.saw(lines, unknown, reading.last, now, live=self.live)
         # Whoever goes on from here would not know how to read what comes next: let them begin earlier.

@@ -32,6 +32,9 @@ TAG = PROGRAM + TAG_END
 COMMON = b"(%b|%b)(?:%b (%b)%b)?" % (STAMPS["traditional"], STAMPS["rfc3339"], HOST, PROGRAM, TAG_END)
 """Nearly all headers. Groups: the stamp; the program, where there is a host and a tag. The text is what is left."""
 
+CONTAINER = b'{"log":'
+"""What a line of docker's json-file begins with."""
+
 REPEATED = b"message repeated "
 """What a text begins with that rsyslog made of several; `HeaderReader.read` takes it off."""
 
@@ -147,7 +150,10 @@ class HeaderReader:
 
     def _read_rare(self, line: bytes, now: datetime, inside: bool) -> LogMessage | None:
         if line[:1] == b"{":
-            return None if inside else self._read_json(line, now)
+            message = None if inside else self._read_json(line, now)
+            if message is None and line.startswith(CONTAINER):  # too long, or broken: what follows may be its rest
+                self._unfinished |= {"stdout", "stderr"}
+            return message
         match = _RFC5424.match(line)
         if match is not None:
             self._see("rfc3339", match[1], now)

@@ -110,6 +110,8 @@ class Pipeline:
             publisher.check()
         for followed in self.followed:
             warnings = followed.sight.warnings(self._clock.now())
+            if followed.forgeable is not None:
+                warnings["forgeable"] = f"nothing is believed: {followed.forgeable}"
             for sign in warnings.keys() - followed.warned:
                 maillog.warned(f"{followed.source.name}: {warnings[sign]}")
             followed.warned = set(warnings)

@@ -58,6 +58,8 @@ def warnings(pipeline: Pipeline, now: Moment) -> list[str]:
             found.append(f"{source.name}: {followed.trouble}")
         elif source.waiting:
             found.append(f"{source.name}: {source.state}")
+        if followed.forgeable is not None:
+            found.append(f"{source.name}: nothing is believed: {followed.forgeable}")
         found += [f"{source.name}: {warning}" for warning in followed.sight.warnings(now).values()]
     found += [f"{publisher.name}: {publisher.trouble}" for publisher in pipeline.publishers if publisher.trouble]
     return found

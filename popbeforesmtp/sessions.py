@@ -43,6 +43,11 @@ class Sessions:
         """Whether what comes next may mean something only because of lines that were read before."""
         return bool(self._waiting or self._doubted)
 
+    def forget(self, time: datetime | None) -> None:
+        """Forget connections that have waited too long for their login, by the time of the log."""
+        while self._waiting and time is not None and time - next(iter(self._waiting.values())).time > _PATIENCE:
+            self._waiting.popitem(last=False)
+
     def join(self, event: SessionEvent) -> SessionEvent | None:
         """Say what a line means together with those before it; None where it means nothing, or is not believed."""
         if not event.genuine:
@@ -80,8 +85,7 @@ class Sessions:
     def _connect(self, key: _Key | None, event: SessionEvent) -> None:
         if key is None or event.client is None or event.time is None:
             return
-        while self._waiting and event.time - next(iter(self._waiting.values())).time > _PATIENCE:
-            self._waiting.popitem(last=False)
+        self.forget(event.time)
         self._open.pop(key, None)  # the process serves somebody else now
         _remember(self._waiting, key, _Connection(event.client, event.time), _WAITING)
 

@@ -19,7 +19,7 @@ from popbeforesmtp import lookups, mtas, sources, stores
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.entry import EntryReader
-from popbeforesmtp.errors import NotPermittedError, PopBeforeSmtpError
+from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.following import Followed, LineReader, Reading
 from popbeforesmtp.formats import Formats, _dovecot_template, _engine, _explain, _format
 from popbeforesmtp.header import HeaderReader
@@ -104,15 +104,9 @@ def open_source(
     values = dict(section.values)
     zone = _zone(values.pop("timezone", None), section)
     left = progress.get(str(values.get("path", section.type)))
-    path = Path(str(values.get("path", "")))
     units = values.get("units")
     units = tuple(map(str, units)) if isinstance(units, list) else ()
     reader = engine(units, host=os.uname().nodename, insecure=insecure)
-    if path.name in reader.refused and not insecure:
-        raise NotPermittedError(
-            f"{section.place('path')}: strangers can write lines into {path.name}; name the server's other log, or run"
-            " with --insecure-log"
-        )
     source: Source = _open(
         sources,
         section,
@@ -122,7 +116,7 @@ def open_source(
         since=since,
         zone=zone,
         insecure=insecure,
-        owners=reader.owners,
+        owners=(*reader.owners, *reader.refused),
         programs=tuple(program.decode() for program in (*reader.programs, *SYSLOGDS)),
     )
     if source.format is not None:

@@ -52,6 +52,7 @@ class Engine:
         self.formats = tuple(formats)
         self._units = units
         self._host = host
+        self._insecure = insecure
         self._formats = {known.name: known for known in self.formats}
         self._by_program: dict[bytes | None, list[Format]] = {}
         for known in self.formats:
@@ -89,7 +90,7 @@ class Engine:
 
     def forgeable(self, message: LogMessage) -> str | None:
         """Say why a line of a server's own log cannot be believed, where it is one of those; else None."""
-        if message.program is not None:
+        if message.program is not None or self._insecure:
             return None
         for known in self.formats:
             if known.forgeable and any(pattern.match.fullmatch(message.text) for pattern in known.patterns):

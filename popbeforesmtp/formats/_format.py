@@ -181,7 +181,7 @@ def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -
         return known
     except KeyError as error:
         raise DataError(f"format {name}: {error.args[0]} is missing") from None
-    except (TypeError, ValueError, re.error, regex.error) as error:
+    except (AttributeError, RecursionError, TypeError, ValueError, re.error, regex.error) as error:
         raise DataError(f"format {name}: {error}") from None
 
 

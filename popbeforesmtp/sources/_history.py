@@ -118,6 +118,7 @@ class History:
         with suppress(OSError):
             status = self._path.stat()
             current = [Relative(self._path, (status.st_dev, status.st_ino), status.st_mtime_ns, rotated=False)]
+            require_few_writers(self._path, self._owners)
             if (place.device, place.inode) == current[0].identity and (log := OpenLog.at(self._path, place)):
                 return log  # as nearly always
             return self._find(place, sorted([*current, *self._relatives(inodes)], key=unlikely))
@@ -155,7 +156,19 @@ class History:
         self.notices.append(f"{log.path} cannot be read: {error}; what was not read of it is passed by")
 
     def _find(self, place: Place, files: Iterable[Relative]) -> OpenLog | None:
-        return next((log for file in files if (log := OpenLog.at(file.path, place)) is not None), None)
+        found = (OpenLog.at(file.path, place) for file in files if self._is_permitted(file))
+        return next((log for log in found if log is not None), None)
+
+    def _is_permitted(self, file: Relative) -> bool:
+        """Say whether an older file may be read; one that others may write is said once, and passed by."""
+        try:
+            require_few_writers(file.path, self._owners)
+        except NotPermittedError as error:
+            self._say(file, f"is not believed: {error}")
+            return False
+        except OSError:
+            pass  # whoever opens it finds out
+        return True
 
     def _relatives(self, inodes: frozenset[int] = frozenset()) -> list[Relative]:
         """Return what may be a part of the log and hold lines that matter, oldest first."""
@@ -189,6 +202,8 @@ class History:
 
     def _open_one(self, file: Relative, known: list[OpenLog]) -> list[OpenLog]:
         """Open a rotated file; one that cannot be read keeps nobody else back, and is said once."""
+        if not self._is_permitted(file):
+            return []
         if file.path.suffix in PACKED and file.path.suffix not in UNPACK:
             # Compressors keep the time: one that was last written to at that time is a file that we have, compressed.
             if all(log.modified() // _SECOND != file.modified // _SECOND for log in known):
@@ -224,9 +239,17 @@ class History:
 def require_few_writers(path: Path, owners: tuple[str, ...] | None) -> None:
     """Refuse a log that others may write than root, the syslog daemon, we, and ``owners``; None lets everybody.
 
+    A name with a dot among them is no user, but a log that must not be read, whoever may write it.
     Raises NotPermittedError, and OSError where the file is not there or cannot be seen.
     """
-    why = None if owners is None else other_writers(path, owners)
+    if owners is None:
+        return
+    names = {path.name, path.resolve().name}
+    if any(name == refused or name.startswith(f"{refused}.") for name in names for refused in owners if "." in refused):
+        raise NotPermittedError(
+            f"{path}: strangers can write lines into it; name the server's other log, or run with --insecure-log"
+        )
+    why = other_writers(path, owners)
     if why is not None:
         raise NotPermittedError(
             f"{path}: whoever can write to a log can open the relay, and {why}; let only root and the syslog daemon"

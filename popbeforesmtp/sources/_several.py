@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from popbeforesmtp.errors import NotPermittedError
 from popbeforesmtp.lines import UNREADABLE
 from popbeforesmtp.model import Block
 from popbeforesmtp.sources import Source, SourceReport
@@ -202,7 +203,7 @@ class SeveralSource:
         """Read one file; one that cannot be read keeps nobody else back, and is said once."""
         try:
             block = log.source.read()
-        except UNREADABLE as error:
+        except (*UNREADABLE, NotPermittedError) as error:
             why = getattr(error, "strerror", None) or str(error)
             if log.trouble != why:
                 self._notices.append(f"{log.source.name}: {why}")

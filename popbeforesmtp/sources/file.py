@@ -9,11 +9,13 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
 
 from popbeforesmtp.errors import NotPermittedError
+from popbeforesmtp.header import CONTAINER
 from popbeforesmtp.lines import UNREADABLE, find_long_line
 from popbeforesmtp.model import Block
 from popbeforesmtp.sources import Source, SourceReport
@@ -216,9 +218,12 @@ class FileSource:
         if not piece:
             return None
         end = piece.find(b"\n") + 1
+        begins = not log.skipping and piece.startswith(CONTAINER)
         log.advance(piece[: end or len(piece)], inside_line=not end)
         self._line += bool(end)
-        return self._nothing()
+        nothing = self._nothing()
+        # Of a container's line so much is handed over that its reader knows that one was there.
+        return replace(nothing, data=CONTAINER + b"\n") if begins else nothing
 
     def _written_over(self, log: OpenLog) -> Block | None:
         """Begin a file anew that was truncated or written over, behind what a copy of its old self still holds."""

@@ -66,6 +66,8 @@ class LoginSource:
     def read(self) -> Block | None:
         """Return the logins that were told, as lines of a log. Raises OSError where nobody can be listened to."""
         if self._trouble:
+            if self._starting is None or self._starting.done():
+                self._starting = asyncio.get_running_loop().create_task(self._start())
             raise OSError(self._trouble)
         for taken in self._handed:
             if not taken.done():
@@ -111,6 +113,7 @@ class LoginSource:
             self._listener = await listen(self._endpoint, protocol)
             if self._listener.path is not None:  # everybody may speak; who it is decides whether we listen
                 self._listener.path.chmod(0o666)
+            self._trouble = ""
         except PopBeforeSmtpError as error:
             self._trouble = str(error)
         self._ring()
