@@ -34,3 +34,21 @@ def test_nobody_is_let_in_by_a_log_that_cannot_say_who_it_was(sample: Path, caps
     main(["scan", "--json", str(sample)])
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event for event in events if event["event"] == "login" or event["address"] == FORGED] == []
+
+
+@pytest.mark.parametrize("sample", [s for s in SAMPLES if s.stem.startswith(("dovecot-2.3", "dovecot-2.4", "mixed"))])
+def test_dovecots_samples_are_read_exactly(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Failures too: none is missed and none is added."""
+    main(["scan", "--json", str(sample)])
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    rows = [
+        row.split("\t")
+        for row in sample.with_suffix(".expect.tsv")
+        .read_bytes()
+        .decode("utf-8", "surrogateescape")
+        .strip("\n")
+        .split("\n")
+    ]
+    assert [(each["line"], each["event"], each["address"]) for each in events] == [
+        (int(row[0]), "failure" if row[1] == "fail" else row[1], row[2]) for row in rows
+    ]
