@@ -5,7 +5,7 @@ store. A question checks both clocks, so an answer is right to the microsecond, 
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
@@ -106,6 +106,10 @@ class ActiveSet:
         left = 0 if end is None else _left(end, now)
         return now.wall + timedelta(microseconds=left) if left > 0 else None
 
+    def ends(self, now: Moment) -> Mapping[ClientAddress, datetime]:
+        """Return all as they are now, with the ends of their windows; an end that has come is not after ``now``."""
+        return _Ends(self._ends.copy(), now)
+
     def expire(self, now: Moment) -> list[ClientAddress]:
         """Take out and return all whose window has ended."""
         ended = []
@@ -130,6 +134,23 @@ class ActiveSet:
             return None
         left = min(self._by_wall.first() - _wall(now.wall), self._by_boottime.first() - _micros(now.boottime))
         return max(left, 0) / _SECOND
+
+
+class _Ends(Mapping[ClientAddress, datetime]):
+    """Who may relay until when, as it was at one moment; an end is put into words only when it is asked for."""
+
+    def __init__(self, ends: dict[ClientAddress, int], now: Moment) -> None:
+        self._ends = ends
+        self._now = now
+
+    def __getitem__(self, client: ClientAddress) -> datetime:
+        return self._now.wall + timedelta(microseconds=_left(self._ends[client], self._now))
+
+    def __iter__(self) -> Iterator[ClientAddress]:
+        return iter(self._ends)
+
+    def __len__(self) -> int:
+        return len(self._ends)
 
 
 def _wall(time: datetime) -> int:

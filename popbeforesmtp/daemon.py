@@ -23,6 +23,7 @@ from popbeforesmtp.control import ControlServer
 from popbeforesmtp.errors import ConfigError, PopBeforeSmtpError
 from popbeforesmtp.following import Followed
 from popbeforesmtp.lookups import Lookup
+from popbeforesmtp.mtas import AccessMap
 from popbeforesmtp.notify import Manager
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.publisher import Publisher
@@ -143,7 +144,7 @@ class _Daemon:
         self._map_sections = {section.key: section for section in found.mtas}
         self._empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
         for section in found.mtas:
-            self._publishers[section.key] = publisher = Publisher(wiring.open_map(section), active)
+            self._publishers[section.key] = publisher = self._publisher(wiring.open_map(section), active)
             await publisher.make_true()
             publisher.start()
             maillog.found(f"access map: {publisher.name}")
@@ -161,6 +162,9 @@ class _Daemon:
         self._pipeline = pipeline
         maillog.ready(len(active))
 
+    def _publisher(self, access_map: AccessMap, active: ActiveSet) -> Publisher:
+        return Publisher(access_map, lambda: active.ends(self._clock.now()))
+
     def _open_source(self, section: Section, progress: Mapping[str, Progress], since: datetime) -> Followed:
         return wiring.open_source(section, progress, since, insecure=self._settings.insecure_log)
 
@@ -170,7 +174,7 @@ class _Daemon:
         for section in wiring.forgotten_maps(store.maps(), sections):
             try:
                 left = wiring.open_map(section)
-                left.replace([])
+                left.replace({})
                 left.close()
                 maillog.notice(f"{left.name} is configured no longer; it was emptied")
             except PopBeforeSmtpError as error:
@@ -266,7 +270,7 @@ class _Daemon:
                 if same is not None:  # the same file, to be written otherwise: one publisher at a time
                     await self._publishers[same].close()
                     undo.push_async_callback(self._revive, same, pipeline)
-                publisher = Publisher(access_map, pipeline.active)
+                publisher = self._publisher(access_map, pipeline.active)
                 undo.push_async_callback(publisher.close, empty=same is None)
                 undo.callback(setattr, pipeline, "publishers", list(self._publishers.values()))
                 pipeline.publishers = [*pipeline.publishers, publisher]
@@ -277,7 +281,7 @@ class _Daemon:
 
     async def _revive(self, key: str, pipeline: Pipeline) -> None:
         """Take a map up again that was let go for a new one that did not come to be."""
-        self._publishers[key] = publisher = Publisher(wiring.open_map(self._map_sections[key]), pipeline.active)
+        self._publishers[key] = publisher = self._publisher(wiring.open_map(self._map_sections[key]), pipeline.active)
         pipeline.publishers = list(self._publishers.values())
         await publisher.make_true()
         publisher.start()

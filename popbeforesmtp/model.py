@@ -1,7 +1,7 @@
 """The values that travel through the pipeline, in the order in which they come to be."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from popbeforesmtp.addresses import ClientAddress
@@ -124,6 +124,10 @@ class Authorization:
     def remaining(self, now: Moment) -> float:
         """Say for how many seconds it still holds; zero or less when it has ended."""
         return min((self.expires_at - now.wall).total_seconds(), self.deadline - now.boottime)
+
+    def ends_at(self, now: Moment) -> datetime:
+        """Say when it ends, on the wall clock as it goes now."""
+        return now.wall + timedelta(seconds=self.remaining(now))
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,8 +193,9 @@ class Pipeline:
         if change is Change.RENEWED:
             self.counts["renewed"] += 1
             maillog.renewed(authorization)
-            return
-        self.counts["granted"] += 1
-        maillog.granted(authorization)
+        else:
+            self.counts["granted"] += 1
+            maillog.granted(authorization)
         for publisher in self.publishers:
-            publisher.come(authorization.client)
+            tell = publisher.renew if change is Change.RENEWED else publisher.come
+            tell(authorization.client, authorization.ends_at(now))

@@ -16,7 +16,7 @@ from types import ModuleType, UnionType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from popbeforesmtp import lookups, mtas, sources, stores
-from popbeforesmtp.clock import Clock
+from popbeforesmtp.clock import Clock, SystemClock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.errors import PopBeforeSmtpError
@@ -138,7 +138,7 @@ def open_store(section: Section, clock: Clock, *, make: bool) -> Store:
 
 def open_map(section: Section) -> AccessMap:
     """Prepare an access map; nothing is written yet."""
-    access_map: AccessMap = _open(mtas, section, "open_map", dict(section.values))
+    access_map: AccessMap = _open(mtas, section, "open_map", dict(section.values), clock=SystemClock())
     return access_map
 
 
@@ -183,7 +183,7 @@ def check(settings: Settings) -> None:
         _bind(_opening(sources, section, "open_source"), section, values, _FOUND_OUT)
     _bind(_opening(stores, settings.store, "open_store"), settings.store, settings.store.values, ("clock",))
     for section in settings.mtas or ():
-        _bind(_opening(mtas, section, "open_map"), section, section.values, ())
+        _bind(_opening(mtas, section, "open_map"), section, section.values, ("clock",))
     for section in settings.lookups or ():
         _bind(_opening(lookups, section, "open_lookup"), section, section.values, ())
 

@@ -1,8 +1,8 @@
 """The loop: what a line does, in which order, and what a bad one must not do."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from datetime import timedelta
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -73,21 +73,24 @@ class SetMap:
 
     name = "set"
     interval = 0.0
+    timed = False
 
     def __init__(self) -> None:
-        self.clients: set[ClientAddress] = set()
+        self.clients: dict[ClientAddress, datetime] = {}
+        self.changes = 0
 
-    def replace(self, clients: Collection[ClientAddress]) -> None:
+    def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Hold exactly these."""
-        self.clients = set(clients)
+        self.clients = dict(clients)
 
-    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
+    def change(self, come: Mapping[ClientAddress, datetime], go: Collection[ClientAddress]) -> None:
         """Add some and take some out."""
-        self.clients = (self.clients | set(come)) - set(go)
+        self.changes += 1
+        self.clients = {client: end for client, end in (self.clients | dict(come)).items() if client not in go}
 
     def shut(self) -> None:
         """Hold nobody."""
-        self.clients = set()
+        self.clients = {}
 
     def lost(self) -> bool:
         """Say no."""
@@ -128,7 +131,7 @@ class Parts:
 
     async def _run(self, more: Callable[[Pipeline], None], formats: Formats) -> Pipeline:
         recorder = Recorder(self.store)
-        publisher = Publisher(self.map, self.active)
+        publisher = Publisher(self.map, lambda: self.active.ends(self.clock.now()))
         pipeline = Pipeline(
             followed=[Followed(self.source, formats, lambda: Reading(HeaderReader(), formats.sieve(SYSLOGDS)))],
             rules=Rules(GRACE),
@@ -167,7 +170,7 @@ def test_a_login_reaches_the_active_set_the_map_and_the_store(clock: FakeClock) 
     parts = Parts(clock, line)
     pipeline = parts.run()
     assert pipeline.permits(CLIENT)
-    assert parts.map.clients == {CLIENT}
+    assert parts.map.clients == {CLIENT: clock.now().wall + GRACE}
     (kept,) = parts.store.load(clock.now())
     assert (kept.client, kept.expires_at, kept.user) == (CLIENT, clock.now().wall + GRACE, "alice")
     assert parts.store.progress()["list"].checkpoint == str(len(line))
@@ -187,15 +190,27 @@ def test_a_window_ends_without_another_line(clock: FakeClock) -> None:
 
     pipeline = parts.run(later)
     assert (len(parts.active), pipeline.counts["expired"]) == (0, 1)
-    assert parts.map.clients == set()
+    assert parts.map.clients == {}
     assert parts.store.load(clock.now()) == []
+
+
+def test_a_renewal_reaches_the_maps_that_keep_ends(clock: FakeClock) -> None:
+    """With the later end, gathered."""
+    early, late = login(clock, ago=60), login(clock)
+    parts = Parts(clock, early + late)
+    parts.map.timed = True
+    parts.run()
+    assert parts.map.clients == {CLIENT: clock.now().wall + GRACE}
+    assert parts.map.changes == 1
 
 
 def test_a_renewal_touches_no_map(clock: FakeClock) -> None:
     """A renewal changes only the end; the same line again changes nothing."""
     early, late = login(clock, ago=60), login(clock)
-    pipeline = Parts(clock, early + late + late + early).run()
+    parts = Parts(clock, early + late + late + early)
+    pipeline = parts.run()
     assert (pipeline.counts["granted"], pipeline.counts["renewed"]) == (1, 1)
+    assert parts.map.clients == {CLIENT: clock.now().wall + GRACE - timedelta(seconds=60)}
     assert pipeline.active.expires_at(CLIENT, clock.now()) == clock.now().wall + GRACE
 
 
