@@ -85,6 +85,15 @@ class Publisher:
         self._look = True
         self._wake.set()
 
+    def says(self, client: ClientAddress) -> str:
+        """Say what the map says of a client, as far as we wrote it."""
+        why = self._map.cannot_hold(client)
+        if why is not None:
+            return f"cannot hold it: {why}"
+        if self.trouble is not None:
+            return f"not known: {self.trouble}"
+        return "may relay" if client in self._active() else "not found"
+
     def owe(self) -> None:
         """Bring the whole active set to the map again."""
         self._whole = True

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         errors.append(error)
     for section in (*forgotten, *maps):  # in this order: two names may mean one file
         try:
-            _make_true(wiring.open_map(section), left.clients if section in kept else {})
+            _make_true(wiring.open_map(section, settings.rules), left.clients if section in kept else {})
         except PopBeforeSmtpError as error:  # the other maps are swept all the same
             errors.append(error)
     if errors:
@@ -115,6 +115,9 @@ def _left(settings: "Settings") -> _Left:
             ago = (now.wall - stopped).total_seconds()
             if not 0 <= ago <= _RESTART:  # a time that is yet to come was written by a clock that was wrong
                 return _Left(maps=store.maps())
-        return _Left({entry.client: entry.ends_at(now) for entry in store.load(now)}, store.maps())
+        ends: dict[ClientAddress, datetime] = {}
+        for entry in store.load(now):
+            ends[entry.client] = max(entry.ends_at(now), ends.get(entry.client, now.wall))
+        return _Left(ends, store.maps())
     finally:
         store.close()
