@@ -1,8 +1,9 @@
 """``type = "readsocket"``: questions of Exim's expansion ``${readsocket`` (its specification, chapter 11).
 
-A question is the line ``check`` and an address as Exim has it in $sender_host_address; an answer is the line ``yes``,
-``no`` or ``restricted``. Exim shuts its side down behind the question and reads until we hang up, which we do when it
-has. The address is looked up exactly; whatever else is asked for is not answered at all, which Exim takes for nothing.
+A question is the line ``check`` and an address as Exim has it in $sender_host_address; an answer is the word ``yes``,
+``no`` or ``restricted``, without a newline, since Exim 4.96 leaves one in where its configuration wants it taken out.
+Exim shuts its side down behind the question and reads until we hang up, which we do when it has. The address is looked
+up exactly; whatever is no question is not answered at all, which Exim takes for nothing.
 """
 
 from functools import partial
@@ -37,10 +38,10 @@ def _answer(restrict: NetworkSet, question: bytes, permits: Permits) -> tuple[by
     key = question.removeprefix(_ASKS)
     client = parse_address(key.decode("ascii", "replace"))
     if client is None or client.encode() != key:
-        return b"no\n", False
+        return b"no", False
     if permits(client):
-        return b"yes\n", True
-    return b"restricted\n" if client in restrict else b"no\n", False
+        return b"yes", True
+    return b"restricted" if client in restrict else b"no", False
 
 
 def _cut(buffer: bytearray) -> bytes | None:

@@ -16,7 +16,7 @@ from popbeforesmtp.lookups._server import QuestionServer
 from popbeforesmtp.lookups.readsocket import open_lookup
 from tests.lookups.asking import LISTED, UNLISTED, answering, connected, permits_all, permits_one, play
 
-YES, NO, RESTRICTED = b"yes\n", b"no\n", b"restricted\n"
+YES, NO, RESTRICTED = b"yes", b"no", b"restricted"
 
 
 def question(address: str) -> bytes:

@@ -1,0 +1,281 @@
+"""Exim hears of who may relay, through files of each form and live, in Debian's configurations and in a plain one."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from popbeforesmtp.addresses import ClientAddress, parse_network
+from popbeforesmtp.mtas.exim import open_map
+from tests.end_to_end.exim_server import LISTED, LISTED_STRANGER, OUTSIDE, OWN, Exim, available, prepared
+from tests.end_to_end.lab import MAP, Clients, Daemon, Lab, rcpt, wait_for
+from tests.end_to_end.test_maps import LATE, Asked, Logins, at_pace, is_outside, is_within, window_ends
+
+Start = Callable[..., Daemon]
+
+FILE = MAP.parent / "clients.exim"
+SOCKET = MAP.parent / "exim" / "ask"
+CLIENT, STRANGER = "192.0.2.10", "192.0.2.11"
+CLIENT6, NEIGHBOUR6 = "2001:db8::10", "2001:db8::10:0:0:1"  # whose text begins with the other's
+CROWD = tuple(f"192.0.2.{last}" for last in range(101, 161))
+REFUSED, PUT_OFF = 550, 451
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way for Exim to hear of us."""
+
+    port: int
+    settings: str
+    sees: bool = True  # whether a session that is open already sees a change
+
+    @property
+    def live(self) -> bool:
+        """Whether the daemon itself is asked."""
+        return "readsocket" in self.settings
+
+
+LIST = '[[mta]]\ntype = "exim"\n'
+NET_IPLSEARCH = f'{LIST}map = "net-iplsearch;{FILE}"\n'
+IPLSEARCH = f'{LIST}map = "iplsearch;{FILE}"\n'
+READSOCKET = '[[mta]]\ntype = "exim"\n[[lookup]]\ntype = "readsocket"\n'
+WAYS = {
+    "split, list": Way(2540, LIST),
+    "template, readsocket": Way(2541, READSOCKET),
+    "split, iplsearch": Way(2542, IPLSEARCH, sees=False),
+    "plain, list": Way(2543, LIST),
+    "plain, net-iplsearch": Way(2544, NET_IPLSEARCH, sees=False),
+    "plain, iplsearch": Way(2545, IPLSEARCH, sees=False),
+    "plain, readsocket": Way(2546, READSOCKET),
+}
+
+each_way = pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
+plain_ways = pytest.mark.parametrize("way", list(WAYS.values())[3:], ids=list(WAYS)[3:])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exim(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exim]:
+    """Start all of its daemons, once."""
+    del lab
+    if not available():
+        pytest.skip("Exim cannot be unpacked from Debian's packages here")
+    with prepared():
+        exim = Exim(tmp_path_factory.mktemp("exim"))
+        try:
+            exim.debian(2540, "list.conf", split=True)
+            exim.debian(2541, "readsocket.conf", split=False)
+            exim.debian(2542, "iplsearch.conf", split=True)
+            for port, lists in zip(
+                range(2543, 2547), ("list", "net-iplsearch", "iplsearch", "readsocket"), strict=True
+            ):
+                exim.plain(port, f"{lists}.conf")
+            yield exim
+        finally:
+            exim.stop()
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    """Leave neither file nor socket to the next test."""
+    yield
+    for path in (FILE, FILE.with_name(f".{FILE.name}.nobody")):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(SOCKET.parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Sequence[str]:
+    """Give the other host many addresses."""
+    commands = "".join(f"address add {client}/32 dev client\n" for client in CROWD)
+    subprocess.run(["ip", "-n", "clients", "-batch", "-"], input=commands, text=True, check=True)
+    return CROWD
+
+
+def held() -> set[str]:
+    """Return which clients are in the file, whatever its form."""
+    lines = FILE.read_text().splitlines() if FILE.exists() else []
+    return {line.removesuffix(": OK").strip('"') for line in lines if line[0] != "#"}
+
+
+def log_in(lab: Lab, daemon: Daemon, client: str) -> None:
+    """Log in, and wait until the daemon has said so and the file holds it."""
+    assert lab.clients.pop3_login(client)
+    wait_for("the login is granted", lambda: f"granted client={client} " in daemon.said())
+    wait_for("the file holds it", lambda: client in held())
+
+
+def code(lab: Lab, client: str, way: Way, to: str = OUTSIDE) -> int:
+    """Return how Exim answers a recipient in a new session."""
+    return lab.clients.rcpt(client, way.port, to).code
+
+
+# Opening and closing
+
+
+@each_way
+@pytest.mark.parametrize(("client", "other"), [(CLIENT, STRANGER), (CLIENT6, NEIGHBOUR6)], ids=["IPv4", "IPv6"])
+def test_a_login_opens_and_time_closes(lab: Lab, start: Start, way: Way, client: str, other: str) -> None:
+    """Refused, granted after a real login, accepted, expired, refused; nobody else ever gets in."""
+    daemon = start(grace="3s", more=way.settings)
+    assert code(lab, client, way) == REFUSED
+    log_in(lab, daemon, client)
+    assert code(lab, client, way) == 250
+    assert code(lab, other, way) == REFUSED
+    wait_for("the window ends", lambda: f"expired client={client}" in daemon.said())
+    wait_for("the file lets go", lambda: client not in held(), seconds=LATE)
+    assert code(lab, client, way) == REFUSED
+
+
+@each_way
+def test_an_open_session_sees_a_change_where_exim_does_not_keep_the_file_open(lab: Lab, start: Start, way: Way) -> None:
+    """A plain list and the live answer are asked for anew at each recipient; of a lookup's file the view stays."""
+    daemon = start(grace="3s", more=way.settings)
+    refused = lab.clients.smtp(CLIENT, way.port)
+    assert rcpt(refused).code == REFUSED
+    log_in(lab, daemon, CLIENT)
+    accepted = lab.clients.smtp(CLIENT, way.port)
+    assert rcpt(accepted).code == 250
+    assert rcpt(refused).code == (250 if way.sees else REFUSED)
+    wait_for("the window ends", lambda: f"expired client={CLIENT}" in daemon.said())
+    wait_for("the file lets go", lambda: CLIENT not in held(), seconds=LATE)
+    assert rcpt(accepted).code == (REFUSED if way.sees else 250)
+    assert code(lab, CLIENT, way) == REFUSED
+
+
+@plain_ways
+def test_under_load_nobody_is_refused_within_its_window_nor_accepted_outside(
+    lab: Lab, start: Start, crowd: Sequence[str], way: Way, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten clients a second come and as many go, while all of them and strangers ask, before, within and after."""
+    grace = 3
+    start(grace=f"{grace}s", more=way.settings)
+    shown: dict[str, float] = {}  # when it was first in the file, which comes after the live answer
+    stop = threading.Event()
+
+    def look() -> None:
+        for new in held() - shown.keys():
+            shown[new] = time.time()
+
+    def ask() -> list[Asked]:
+        clients, asked = Clients(), []
+        while not stop.is_set():
+            lately = tuple(logins.began)[-50:]  # about to be let in, within their windows, and outside again
+            client = random.choice(random.choice(((STRANGER,), crowd, lately or crowd)))
+            began = time.time()
+            answer = clients.rcpt(client, way.port).code
+            asked.append(Asked(client, began, time.time(), answer))
+        return asked
+
+    with ThreadPoolExecutor(2) as threads, Logins() as logins:
+        askers = [threads.submit(ask) for _ in range(2)]
+        try:
+            for client in at_pace(crowd):
+                logins.write(client)
+                look()
+            wait_for("all were shown", lambda: look() or len(shown) == len(crowd), seconds=LATE)
+            wait_for("all is over", lambda: time.time() > max(window_ends(grace).values()) + LATE + 0.5)
+        finally:
+            stop.set()
+        asked = [each for asker in askers for each in asker.result()]
+    ends = window_ends(grace)
+    within = [each for each in asked if is_within(each, shown, ends)]
+    outside = [each for each in asked if is_outside(each, logins.began, ends)]
+    assert [each for each in asked if each.code not in (250, REFUSED)] == []
+    assert [each for each in within if each.code != 250] == []
+    assert [each for each in outside if each.code != REFUSED] == []
+    assert min(len(within), len(outside)) > 100
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\nExim, {way.settings.splitlines()[-1]}: of {len(asked)} questions {len(within)} within a window,"
+            f" {len(outside)} outside\n"
+        )
+
+
+# Missing, dead, hanging
+
+
+@each_way
+def test_without_a_file_and_without_a_daemon_inbound_mail_goes_on(lab: Lab, way: Way) -> None:
+    """Nobody relays, and nobody is put off."""
+    assert not FILE.exists()
+    assert code(lab, STRANGER, way, OWN) == 250
+    assert code(lab, STRANGER, way) == REFUSED
+
+
+@each_way
+def test_with_the_daemon_killed_inbound_mail_goes_on_and_windows_end(lab: Lab, start: Start, way: Way) -> None:
+    """A live answer ends at once; a file ends with the first sweep behind the window."""
+    daemon = start(grace="3s", more=way.settings)
+    log_in(lab, daemon, CLIENT)
+    daemon.stop(signal.SIGKILL)
+    assert code(lab, STRANGER, way, OWN) == 250
+    if way.live:
+        assert code(lab, CLIENT, way) == REFUSED
+    wait_for("a sweep closes the window", lambda: daemon.command("sweep").returncode == 0 and not held())
+    assert code(lab, CLIENT, way) == REFUSED
+    assert code(lab, STRANGER, way, OWN) == 250
+
+
+@each_way
+def test_a_file_that_is_deleted_under_the_running_daemon_comes_back(lab: Lab, start: Start, way: Way) -> None:
+    """Meanwhile inbound mail goes on, and no reload is needed afterwards."""
+    daemon = start(more=way.settings)
+    log_in(lab, daemon, CLIENT)
+    FILE.unlink()
+    assert code(lab, STRANGER, way, OWN) == 250
+    wait_for("the file is back", lambda: CLIENT in held())
+    assert code(lab, CLIENT, way) == 250
+    assert code(lab, STRANGER, way) == REFUSED
+
+
+@pytest.mark.parametrize("way", [WAYS["template, readsocket"], WAYS["plain, readsocket"]], ids=["template", "plain"])
+def test_while_the_daemon_hangs_inbound_mail_goes_on_and_nobody_relays(lab: Lab, start: Start, way: Way) -> None:
+    """It waits for two seconds at most for each list."""
+    daemon = start(more=way.settings)
+    log_in(lab, daemon, CLIENT)
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert code(lab, STRANGER, way, OWN) == 250
+        assert code(lab, CLIENT, way) == REFUSED
+        assert time.monotonic() < began + 10
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+    wait_for("it answers again", lambda: code(lab, CLIENT, way) == 250)
+
+
+@pytest.mark.parametrize("way", [WAYS["plain, list"], WAYS["plain, iplsearch"]], ids=["list", "iplsearch"])
+def test_a_file_that_exim_cannot_read_stops_no_mail_for_our_own_domains(lab: Lab, start: Start, way: Way) -> None:
+    """Somebody took the right to read it: acl.conf does not even ask for it there. The daemon puts it right."""
+    daemon = start(more=way.settings)
+    log_in(lab, daemon, CLIENT)
+    session = lab.clients.smtp(STRANGER, way.port)
+    FILE.chmod(0)
+    session.mail("sender@client.example")
+    told = session.rcpt(OUTSIDE)[0]
+    assert told != 250
+
+
+# Blocklists, refused networks, prefixes
+
+
+@plain_ways
+def test_an_authorized_client_that_a_blocklist_lists_can_send(lab: Lab, start: Start, way: Way) -> None:
+    """A stranger there can send neither to us nor through us, also when the daemon is dead."""
+    daemon = start(more=way.settings)
+    assert code(lab, LISTED, way, OWN) == REFUSED
+    log_in(lab, daemon, LISTED)
+    assert code(lab, LISTED, way, OWN) == 250
+    assert code(lab, LISTED, way) == 250
+    refused = lab.clients.rcpt(LISTED_STRANGER, way.port, OWN)
+    assert (refused.code, "is listed at rbl.example" in refused.text) == (REFUSED, True)
+    assert code(lab, STRANGER, way, OWN) == 250
