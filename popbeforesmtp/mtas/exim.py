@@ -2,14 +2,15 @@
 
 Measured with Exim 4.96: a plain host list is opened at every question, so a session that is open already sees a change;
 a file of the lookup type iplsearch is kept open, so only new sessions do. Neither needs a reload. Where either is
-missing, Exim hangs up on everybody: ask for it behind ``${if exists``, as contrib/exim does. No line is ever negated:
-of a host list that ends with such a line, everybody else is a member.
+missing or unreadable, Exim hangs up on everybody: ask for it behind ``${if exists``, as contrib/exim does. No line is
+ever negated: of a host list that ends with such a line, everybody else is a member.
 """
 
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from popbeforesmtp.addresses import ClientAddress, Network
@@ -53,7 +54,7 @@ def open_map(*, map: str = DEFAULT_PATH, restrict: tuple[Network, ...] = (), pre
 class EximMap:
     """One file, written whole."""
 
-    timed = False
+    timed = False  # it does not keep the ends of windows
     interval = 0.2  # a change costs two syncs and restarts nobody
 
     def __init__(self, name: str, path: Path, restrict: Collection[Network] = (), *, keyed: bool) -> None:
@@ -63,10 +64,10 @@ class EximMap:
         self._restrict = sorted(map(str, restrict))
         self._keyed = keyed
         self._clients: set[ClientAddress] = set()
-        self._identity = (0, 0, 0, 0)
+        self._identity: tuple[int, ...] = ()
         self._shut = False  # the file is the one without clients
 
-    def replace(self, clients: Collection[ClientAddress]) -> None:
+    def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Make the file hold exactly these clients, unless it does. Raises DataError where it is somebody else's."""
         self._clients = set(clients)
         self._make_true(self._path, self._clients)
@@ -74,7 +75,7 @@ class EximMap:
         self._shut = False
         self._make_true(self._nobody, ())
 
-    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
+    def change(self, come: Mapping[ClientAddress, datetime], go: Collection[ClientAddress]) -> None:
         """Add some and take some out, by writing all anew."""
         if self.lost():
             raise MapError(f"{self._path}: was removed or replaced by somebody else")
@@ -96,7 +97,7 @@ class EximMap:
         self._shut = True
 
     def lost(self) -> bool:
-        """Say whether the path no longer names the file that we wrote, or somebody else has written to it."""
+        """Say whether the file was removed, replaced, written to or made unreadable by somebody else."""
         return self._status() != self._identity
 
     def cannot_hold(self, client: ClientAddress) -> str | None:
@@ -107,12 +108,12 @@ class EximMap:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _status(self) -> tuple[int, int, int, int]:
+    def _status(self) -> tuple[int, ...]:
         try:
             status = self._path.stat()
         except OSError:
-            return (0, 0, 0, 0)
-        return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            return ()
+        return (status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
 
     def _make_true(self, path: Path, clients: Collection[ClientAddress]) -> None:
         """Make a file hold exactly these clients, unless it does and Exim may read it."""

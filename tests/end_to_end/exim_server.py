@@ -1,4 +1,4 @@
-"""Exim of Debian, unpacked beside the Postfix that the machine has, with the lines of contrib/exim in its configuration.
+"""Debian's Exim, unpacked beside the Postfix that the machine has, with the lines of contrib/exim in its configuration.
 
 Each configuration runs as a daemon of its own, on a port of its own: Debian's split one, Debian's template, and a plain
 one that is as short as can be.
@@ -74,10 +74,11 @@ class Exim:
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def debian(self, port: int, lists: str, *, split: bool, more: str = "") -> None:
+    def debian(self, port: int, lists: str, *, split: bool) -> None:
         """Start one with Debian's own configuration, with some lists of contrib/exim where debian.conf says."""
         place = _ETC / ("conf.d/main/000_pop-before-smtp" if split else "exim4.conf.localmacros")
-        place.write_text((LINES / lists).read_text() + (LINES / "debian.conf").read_text() + more)
+        restricted = f"CHECK_RCPT_LOCAL_ACL_FILE = {LINES}/restricted.conf\n" if _restricts(lists) else ""
+        place.write_text((LINES / lists).read_text() + (LINES / "debian.conf").read_text() + restricted)
         (_ETC / "update-exim4.conf.conf").write_text(_DEBCONF.format(split="true" if split else "false"))
         config = self._folder / f"debian-{port}.conf"
         made = subprocess.run(
@@ -90,8 +91,7 @@ class Exim:
     def plain(self, port: int, lists: str) -> None:
         """Start one with a configuration that is not Debian's."""
         config = self._folder / f"plain-{port}.conf"
-        knows = "pop_before_smtp_restricted" in (LINES / lists).read_text()
-        restricted = f".include {LINES}/restricted.conf" if knows else ""
+        restricted = f".include {LINES}/restricted.conf" if _restricts(lists) else ""
         config.write_text(_PLAIN.format(lists=LINES / lists, lines=LINES, restricted=restricted))
         self._start(config, port)
 
@@ -142,11 +142,10 @@ def prepared() -> Iterator[None]:
         copy = folder / name
         copy.write_text(Path("/etc", name).read_text() + line)
         subprocess.run(["mount", "--bind", copy, f"/etc/{name}"], check=True)
-    for private, source in ((_ETC, _TREE / "etc/exim4"), (Path("/var/spool/exim4"), None)):
+    for private in (_ETC, Path("/var/spool/exim4")):
         private.mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", private], check=True)
-        if source is not None:
-            shutil.copytree(source, private, dirs_exist_ok=True)
+    shutil.copytree(_TREE / "etc/exim4", _ETC, dirs_exist_ok=True)
     Path("/var/log/exim4").mkdir()
     for owned in ("/var/spool/exim4", "/var/log/exim4"):
         shutil.chown(owned, _USER, _USER)
@@ -163,6 +162,11 @@ def prepared() -> Iterator[None]:
         for place in ("/var/spool/exim4", _ETC, "/etc/group", "/etc/passwd"):
             subprocess.run(["umount", "--lazy", place], check=True)
         shutil.rmtree(folder)
+
+
+def _restricts(lists: str) -> bool:
+    """Say whether a file of contrib/exim also knows networks that are refused."""
+    return "hostlist pop_before_smtp_restricted" in (LINES / lists).read_text()
 
 
 def _program() -> Path:

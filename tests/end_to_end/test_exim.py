@@ -1,24 +1,31 @@
 """Exim hears of who may relay, through files of each form and live, in Debian's configurations and in a plain one."""
 
+import asyncio
+import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from popbeforesmtp.addresses import ClientAddress, parse_network
+from popbeforesmtp.lookups.readsocket import open_lookup
 from popbeforesmtp.mtas.exim import open_map
-from tests.end_to_end.exim_server import LISTED, LISTED_STRANGER, OUTSIDE, OWN, Exim, available, prepared
-from tests.end_to_end.lab import MAP, Clients, Daemon, Lab, rcpt, wait_for
+from tests.end_to_end.exim_server import LINES, LISTED, LISTED_STRANGER, OUTSIDE, OWN, Exim, available, prepared
+from tests.end_to_end.lab import LOG, MAP, Clients, Daemon, Lab, rcpt, wait_for
 from tests.end_to_end.test_maps import LATE, Asked, Logins, at_pace, is_outside, is_within, window_ends
+from tests.end_to_end.test_system import USER, UserDaemon, installed, place, tool  # noqa: F401 - a fixture
 
 Start = Callable[..., Daemon]
 
@@ -27,7 +34,7 @@ SOCKET = MAP.parent / "exim" / "ask"
 CLIENT, STRANGER = "192.0.2.10", "192.0.2.11"
 CLIENT6, NEIGHBOUR6 = "2001:db8::10", "2001:db8::10:0:0:1"  # whose text begins with the other's
 CROWD = tuple(f"192.0.2.{last}" for last in range(101, 161))
-REFUSED, PUT_OFF = 550, 451
+REFUSED = 550
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,11 @@ class Way:
     port: int
     settings: str
     sees: bool = True  # whether a session that is open already sees a change
+
+    @property
+    def plain(self) -> bool:
+        """Whether the configuration is not Debian's."""
+        return self.port >= 2543
 
     @property
     def live(self) -> bool:
@@ -58,8 +70,14 @@ WAYS = {
     "plain, readsocket": Way(2546, READSOCKET),
 }
 
-each_way = pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
-plain_ways = pytest.mark.parametrize("way", list(WAYS.values())[3:], ids=list(WAYS)[3:])
+
+def ways(*names: str) -> pytest.MarkDecorator:
+    """Run a test once for each of some ways."""
+    return pytest.mark.parametrize("way", [WAYS[name] for name in names], ids=names)
+
+
+each_way = ways(*WAYS)
+plain_ways = ways(*(name for name in WAYS if name.startswith("plain")))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,23 +140,24 @@ def code(lab: Lab, client: str, way: Way, to: str = OUTSIDE) -> int:
 
 
 @each_way
-@pytest.mark.parametrize(("client", "other"), [(CLIENT, STRANGER), (CLIENT6, NEIGHBOUR6)], ids=["IPv4", "IPv6"])
-def test_a_login_opens_and_time_closes(lab: Lab, start: Start, way: Way, client: str, other: str) -> None:
-    """Refused, granted after a real login, accepted, expired, refused; nobody else ever gets in."""
-    daemon = start(grace="3s", more=way.settings)
-    assert code(lab, client, way) == REFUSED
-    log_in(lab, daemon, client)
-    assert code(lab, client, way) == 250
-    assert code(lab, other, way) == REFUSED
-    wait_for("the window ends", lambda: f"expired client={client}" in daemon.said())
-    wait_for("the file lets go", lambda: client not in held(), seconds=LATE)
-    assert code(lab, client, way) == REFUSED
+def test_a_login_opens_and_time_closes(lab: Lab, start: Start, way: Way) -> None:
+    """Refused, granted after a real login by IPv4 and IPv6, accepted, expired, refused; nobody else ever gets in."""
+    daemon = start(grace="4s", more=way.settings)
+    assert [code(lab, client, way) for client in (CLIENT, CLIENT6)] == [REFUSED, REFUSED]
+    for client in (CLIENT, CLIENT6):
+        log_in(lab, daemon, client)
+        assert code(lab, client, way) == 250
+    assert [code(lab, other, way) for other in (STRANGER, NEIGHBOUR6)] == [REFUSED, REFUSED]
+    for client in (CLIENT, CLIENT6):
+        wait_for("the window ends", lambda client=client: f"expired client={client}" in daemon.said())
+        wait_for("the file lets go", lambda client=client: client not in held(), seconds=LATE)
+        assert code(lab, client, way) == REFUSED
 
 
-@each_way
+@plain_ways
 def test_an_open_session_sees_a_change_where_exim_does_not_keep_the_file_open(lab: Lab, start: Start, way: Way) -> None:
     """A plain list and the live answer are asked for anew at each recipient; of a lookup's file the view stays."""
-    daemon = start(grace="3s", more=way.settings)
+    daemon = start(grace="4s", more=way.settings)
     refused = lab.clients.smtp(CLIENT, way.port)
     assert rcpt(refused).code == REFUSED
     log_in(lab, daemon, CLIENT)
@@ -211,7 +230,7 @@ def test_without_a_file_and_without_a_daemon_inbound_mail_goes_on(lab: Lab, way:
     assert code(lab, STRANGER, way) == REFUSED
 
 
-@each_way
+@ways("split, list", "template, readsocket", "plain, iplsearch")
 def test_with_the_daemon_killed_inbound_mail_goes_on_and_windows_end(lab: Lab, start: Start, way: Way) -> None:
     """A live answer ends at once; a file ends with the first sweep behind the window."""
     daemon = start(grace="3s", more=way.settings)
@@ -225,7 +244,7 @@ def test_with_the_daemon_killed_inbound_mail_goes_on_and_windows_end(lab: Lab, s
     assert code(lab, STRANGER, way, OWN) == 250
 
 
-@each_way
+@ways("split, list", "template, readsocket", "plain, iplsearch")
 def test_a_file_that_is_deleted_under_the_running_daemon_comes_back(lab: Lab, start: Start, way: Way) -> None:
     """Meanwhile inbound mail goes on, and no reload is needed afterwards."""
     daemon = start(more=way.settings)
@@ -237,7 +256,7 @@ def test_a_file_that_is_deleted_under_the_running_daemon_comes_back(lab: Lab, st
     assert code(lab, STRANGER, way) == REFUSED
 
 
-@pytest.mark.parametrize("way", [WAYS["template, readsocket"], WAYS["plain, readsocket"]], ids=["template", "plain"])
+@ways("template, readsocket", "plain, readsocket")
 def test_while_the_daemon_hangs_inbound_mail_goes_on_and_nobody_relays(lab: Lab, start: Start, way: Way) -> None:
     """It waits for two seconds at most for each list."""
     daemon = start(more=way.settings)
@@ -253,16 +272,41 @@ def test_while_the_daemon_hangs_inbound_mail_goes_on_and_nobody_relays(lab: Lab,
     wait_for("it answers again", lambda: code(lab, CLIENT, way) == 250)
 
 
-@pytest.mark.parametrize("way", [WAYS["plain, list"], WAYS["plain, iplsearch"]], ids=["list", "iplsearch"])
-def test_a_file_that_exim_cannot_read_stops_no_mail_for_our_own_domains(lab: Lab, start: Start, way: Way) -> None:
-    """Somebody took the right to read it: acl.conf does not even ask for it there. The daemon puts it right."""
+@ways("split, list", "plain, list", "plain, net-iplsearch")
+def test_a_file_that_exim_cannot_read_is_made_readable_again(lab: Lab, start: Start, way: Way) -> None:
+    """Somebody took the right to read it; with acl.conf, mail for our own domains goes on even before that."""
     daemon = start(more=way.settings)
     log_in(lab, daemon, CLIENT)
-    session = lab.clients.smtp(STRANGER, way.port)
-    FILE.chmod(0)
-    session.mail("sender@client.example")
-    told = session.rcpt(OUTSIDE)[0]
-    assert told != 250
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        FILE.chmod(0)
+        if way.plain:
+            assert code(lab, STRANGER, way, OWN) == 250
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+    wait_for("it can be read again", lambda: stat.S_IMODE(FILE.stat().st_mode) == 0o644)
+    assert code(lab, STRANGER, way, OWN) == 250
+    assert code(lab, CLIENT, way) == 250
+
+
+@pytest.mark.usefixtures("installed")
+def test_exim_may_ask_the_daemon_of_a_package(lab: Lab, tmp_path: Path) -> None:
+    """Its own user keeps the file; by the folder that our tmpfiles make, its socket belongs to Exim's group."""
+    way = WAYS["template, readsocket"]
+    os.truncate(LOG, 0)
+    shutil.chown(LOG, "root", "adm")
+    tool("systemd-tmpfiles", "--create", LINES / "pop-before-smtp-exim.tmpfiles")
+    daemon = UserDaemon(lab.config(more=way.settings), tmp_path / "daemon.log").ready()
+    try:
+        assert place(SOCKET.parent) == (USER, "Debian-exim", "2750")
+        assert place(SOCKET) == (USER, "Debian-exim", "0660")
+        assert place(FILE) == (USER, USER, "0644")
+        log_in(lab, daemon, CLIENT)
+        for each in (way, WAYS["split, list"]):
+            assert code(lab, CLIENT, each) == 250
+            assert code(lab, STRANGER, each) == REFUSED
+    finally:
+        daemon.stop()
 
 
 # Blocklists, refused networks, prefixes
@@ -279,3 +323,55 @@ def test_an_authorized_client_that_a_blocklist_lists_can_send(lab: Lab, start: S
     refused = lab.clients.rcpt(LISTED_STRANGER, way.port, OWN)
     assert (refused.code, "is listed at rbl.example" in refused.text) == (REFUSED, True)
     assert code(lab, STRANGER, way, OWN) == 250
+
+
+RESTRICT = (parse_network("192.0.2.0/24"), parse_network("2001:db8::/32"))
+
+
+@contextmanager
+def refusing(way: Way) -> Iterator[None]:
+    """Tell Exim in one way of networks that are refused, but for one client of each kind."""
+    listed = dict.fromkeys((ClientAddress(CLIENT), ClientAddress(CLIENT6)), datetime.now(UTC))
+    if not way.live:
+        open_map(map=f"iplsearch;{FILE}", restrict=RESTRICT).replace(listed)
+        yield
+        return
+    lookup = open_lookup(restrict=RESTRICT)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(lookup.start(listed.__contains__), loop).result(timeout=10)
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(lookup.close(), loop).result(timeout=10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=10)
+        loop.close()
+
+
+@ways("template, readsocket", "split, iplsearch", "plain, iplsearch", "plain, readsocket")
+def test_a_refused_network_may_not_even_write_to_us_until_it_logs_in(lab: Lab, way: Way) -> None:
+    """Clients in it that may relay are let through; nobody in it relays because of it."""
+    assert code(lab, STRANGER, way, OWN) == 250
+    with refusing(way):
+        assert [code(lab, client, way, to) for client in (CLIENT, CLIENT6) for to in (OUTSIDE, OWN)] == [250] * 4
+        told = [lab.clients.rcpt(other, way.port, to) for other in (STRANGER, NEIGHBOUR6) for to in (OUTSIDE, OWN)]
+        assert [answer.code for answer in told] == [REFUSED] * 4
+        assert all("log in to POP or IMAP first" in answer.text for answer in told[1::2])
+
+
+@pytest.mark.parametrize("form", ["", "net-iplsearch;", "iplsearch;"], ids=["list", "net-iplsearch", "iplsearch"])
+def test_exim_finds_exactly_who_is_in_a_file(exim: Exim, form: str) -> None:
+    """Neither an address whose text begins with another's, nor the one before or behind a network."""
+    listed = ["192.0.2.1", "2001:db8::10", "2001:db8::", "2001:db8:1:2::/64", "2001:db8:0:1:1:1:1:1"]
+    open_map(map=f"{form}{FILE}", prefix=64).replace(dict.fromkeys(map(ClientAddress, listed), datetime.now(UTC)))
+    inside = [*listed[:3], *listed[4:], "2001:db8:1:2::", "2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"]
+    outside = [
+        *("192.0.2.10", "192.0.2.19", "192.0.2.0", "192.0.2.2", "92.0.2.1", "2001:db8::1", "2001:db8::10:0:0:1"),
+        *("2001:db8::1:0", "2001:db8:1:1:ffff:ffff:ffff:ffff", "2001:db8:1:3::", "2001:db8:0:1:1:1:1:2"),
+        *("::192.0.2.1", "::c000:201", "192.0.0.1", "::"),
+    ]
+    item = f"{form.removeprefix('net-')}{FILE}"
+    asked = "".join(f"${{if match_ip{{{client}}}{{{item}}}{{in}}{{out}}}}\n" for client in (*inside, *outside))
+    assert exim.expand(asked) == ["in"] * len(inside) + ["out"] * len(outside)
