@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.end_to_end.lab import CONTRIB, _answers, wait_for
@@ -161,6 +161,9 @@ def prepared() -> Iterator[None]:
         shutil.rmtree("/var/log/exim4")
         for place in ("/var/spool/exim4", _ETC, "/etc/group", "/etc/passwd"):
             subprocess.run(["umount", "--lazy", place], check=True)
+        for place in ("/var/spool/exim4", _ETC):
+            with suppress(OSError):  # it is not ours where something is in it
+                Path(place).rmdir()
         shutil.rmtree(folder)
 
 
