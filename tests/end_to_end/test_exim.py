@@ -1,6 +1,5 @@
 """Exim hears of who may relay, through files of each form and live, in Debian's configurations and in a plain one."""
 
-import asyncio
 import os
 import random
 import shutil
@@ -12,15 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from popbeforesmtp.addresses import ClientAddress, parse_network
-from popbeforesmtp.lookups.readsocket import open_lookup
+from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.mtas.exim import open_map
 from tests.end_to_end.exim_server import LINES, LISTED, LISTED_STRANGER, OUTSIDE, OWN, Exim, available, prepared
 from tests.end_to_end.lab import LOG, MAP, Clients, Daemon, Lab, rcpt, wait_for
@@ -105,8 +102,8 @@ def exim(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exim]:
 def clean() -> Iterator[None]:
     """Leave neither file nor socket to the next test."""
     yield
-    for path in (FILE, FILE.with_name(f".{FILE.name}.nobody")):
-        path.unlink(missing_ok=True)
+    for path in (*FILE.parent.glob(f"{FILE.name}*"), *FILE.parent.glob(f".{FILE.name}*.nobody")):
+        path.unlink()
     shutil.rmtree(SOCKET.parent, ignore_errors=True)
 
 
@@ -325,40 +322,50 @@ def test_an_authorized_client_that_a_blocklist_lists_can_send(lab: Lab, start: S
     assert code(lab, STRANGER, way, OWN) == 250
 
 
-RESTRICT = (parse_network("192.0.2.0/24"), parse_network("2001:db8::/32"))
-
-
-@contextmanager
-def refusing(way: Way) -> Iterator[None]:
-    """Tell Exim in one way of networks that are refused, but for one client of each kind."""
-    listed = dict.fromkeys((ClientAddress(CLIENT), ClientAddress(CLIENT6)), datetime.now(UTC))
-    if not way.live:
-        open_map(map=f"iplsearch;{FILE}", restrict=RESTRICT).replace(listed)
-        yield
-        return
-    lookup = open_lookup(restrict=RESTRICT)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(lookup.start(listed.__contains__), loop).result(timeout=10)
-        yield
-    finally:
-        asyncio.run_coroutine_threadsafe(lookup.close(), loop).result(timeout=10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=10)
-        loop.close()
+RESTRICT = '[rules]\ntrusted = []\nrestrict = ["192.0.2.0/24", "2001:db8::/32"]\n'
 
 
 @ways("template, readsocket", "split, iplsearch", "plain, iplsearch", "plain, readsocket")
-def test_a_refused_network_may_not_even_write_to_us_until_it_logs_in(lab: Lab, way: Way) -> None:
-    """Clients in it that may relay are let through; nobody in it relays because of it."""
+def test_a_refused_network_may_not_even_write_to_us_until_it_logs_in(lab: Lab, start: Start, way: Way) -> None:
+    """Clients in it that logged in are let through; nobody in it relays because of it."""
     assert code(lab, STRANGER, way, OWN) == 250
-    with refusing(way):
-        assert [code(lab, client, way, to) for client in (CLIENT, CLIENT6) for to in (OUTSIDE, OWN)] == [250] * 4
-        told = [lab.clients.rcpt(other, way.port, to) for other in (STRANGER, NEIGHBOUR6) for to in (OUTSIDE, OWN)]
-        assert [answer.code for answer in told] == [REFUSED] * 4
-        assert all("log in to POP or IMAP first" in answer.text for answer in told[1::2])
+    asked = READSOCKET.replace(LIST, IPLSEARCH)  # a host list cannot say it
+    daemon = start(more=RESTRICT + asked)
+    for client in (CLIENT, CLIENT6):
+        log_in(lab, daemon, client)
+    assert [code(lab, client, way, to) for client in (CLIENT, CLIENT6) for to in (OUTSIDE, OWN)] == [250] * 4
+    told = [lab.clients.rcpt(other, way.port, to) for other in (STRANGER, NEIGHBOUR6) for to in (OUTSIDE, OWN)]
+    assert [answer.code for answer in told] == [REFUSED] * 4
+    assert all("log in to POP or IMAP first" in answer.text for answer in told[1::2])
+    daemon.stop(signal.SIGKILL)
+    assert daemon.command("sweep").returncode == 0
+    assert code(lab, STRANGER, way, OWN) == (250 if way.live else REFUSED)
+
+
+@plain_ways
+def test_a_login_opens_its_whole_prefix_where_that_is_configured(lab: Lab, start: Start, way: Way) -> None:
+    """And not the one beside it."""
+    daemon = start(more=f"[rules]\ntrusted = []\nipv6_prefix = 64\n{way.settings}")
+    assert lab.clients.pop3_login(CLIENT6)
+    wait_for("the file holds it", lambda: "2001:db8::/64" in held())
+    assert [code(lab, client, way) for client in (CLIENT6, NEIGHBOUR6)] == [250, 250]
+    assert code(lab, "2001:db8:1:2:3:4:5:6", way) == REFUSED
+    assert daemon.command("check", NEIGHBOUR6).returncode == 0
+
+
+def test_a_host_list_that_the_configuration_names_no_longer_is_emptied_whatever_the_rules_say_now(
+    lab: Lab, start: Start
+) -> None:
+    """It cannot hold refused networks, and need not: the first sweep takes everybody out."""
+    way, elsewhere = WAYS["plain, list"], f'map = "iplsearch;{FILE}.other"\n'
+    daemon = start(more=LIST)
+    log_in(lab, daemon, CLIENT)
+    wait_for("the store has it", lambda: daemon.command("check", CLIENT).returncode == 0)
+    daemon.stop(signal.SIGKILL)
+    lab.config(more=RESTRICT + LIST + elsewhere)
+    swept = daemon.command("sweep")
+    assert (swept.returncode, swept.stderr) == (0, "")
+    assert code(lab, CLIENT, way) == REFUSED
 
 
 @pytest.mark.parametrize("form", ["", "net-iplsearch;", "iplsearch;"], ids=["list", "net-iplsearch", "iplsearch"])
