@@ -141,7 +141,15 @@ def open_store(section: Section, clock: Clock, *, make: bool) -> Store:
 
 
 def open_map(section: Section, rules: RuleSettings = NO_RULES) -> AccessMap:
-    """Prepare an access map; nothing is written yet. Raises ConfigError where it cannot say what the rules ask for."""
+    """Prepare an access map; nothing is written yet. Of one that is configured no longer the name is enough.
+
+    Raises ConfigError where it cannot say what the rules ask for.
+    """
+    if section.where is None and "map" in section.values and section.type in names(mtas):
+        recall = getattr(importlib.import_module(f"{mtas.__name__}.{section.type}"), "recall_map", None)
+        if recall is not None:
+            recalled: AccessMap = recall(str(section.values["map"]), SystemClock())
+            return recalled
     _sayable(_opening(mtas, section, "open_map"), section, rules)
     access_map: AccessMap = _open(
         mtas,
