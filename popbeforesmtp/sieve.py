@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from popbeforesmtp.header import COMMON
+from popbeforesmtp.header import COMMON, REPEATED
 
 _OFTEN = 16  # lines of a program before it is worth a new expression
 _PROGRAMS = 64  # programs passed by at most, for each is tried on each line
@@ -39,16 +39,18 @@ class Sieve:
         self._begins = begins
         self._own = own
         self._met: Counter[bytes] = Counter()
-        self._passed: set[bytes] = set()  # expressions
-        self._compile()
+        self._passed: dict[bytes, None] = {}  # expressions, those of who writes most first
+        self._kept = [_kept(program, texts) for program, texts in begins.items() if texts]
+        self._head: re.Pattern[bytes] | None = None  # made when it is used next
 
     def find(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Give the beginning and the end, its LF not counted, of each line that may mean something."""
-        if self._known.match(data) is None:
-            yield 0, data.find(b"\n")
+        end = data.find(b"\n")
+        if self._expression().match(b"\n" + data[: end + 1]) is not None:
+            yield 0, end
         last = len(data) - 1
-        for match in self._candidate.finditer(data):
-            start = match.end()
+        for head in self.heads(data):
+            start = head.start() + 1
             if start > last:  # the LF that ends the block
                 return
             yield start, data.find(b"\n", start)
@@ -58,7 +60,7 @@ class Sieve:
 
         Group 2 is the program, where there is a host and a tag.
         """
-        return self._head.finditer(data)
+        return self._expression().finditer(data)
 
     def met(self, program: bytes | None) -> None:
         """Count a line of a program that no format reads."""
@@ -71,19 +73,23 @@ class Sieve:
         if self._met[program] >= _OFTEN and not program.startswith(self._own):
             family = program[: program.find(b"/") + 1]  # postfix/smtpd, postfix/qmgr, …
             known = any(other.startswith(family) for other in self._begins)
-            self._passed.add(re.escape(family) + rb"[^ ]++(?<=:) " if family and not known else _tag(program))
-            self._compile()
+            expression = re.escape(family) + rb"[^ ]++(?<=:) " if family and not known else _tag(program)
+            if expression not in self._passed:
+                self._passed[expression] = None
+                self._head = None
 
-    def _compile(self) -> None:
-        boring = sorted(self._passed)
-        for program, begins in self._begins.items():
-            if begins:
-                wanted = b"|".join(re.escape(text) for text in (*begins, b"message repeated "))
-                boring.append(_tag(program) + rb"(?!" + wanted + rb")")
-        known = _STAMP_AND_HOST + b"(?:" + b"|".join(boring or [b"(?!)"]) + b")"
-        self._known = re.compile(known)
-        self._candidate = re.compile(rb"\n(?!" + known + rb")")
-        self._head = re.compile(rb"\n(?!" + known + rb")(?:" + COMMON + rb")?")
+    def _expression(self) -> re.Pattern[bytes]:
+        """Return what finds the LF before each line that is not passed by, together with its header."""
+        if self._head is None:
+            known = b"|".join([*self._passed, *self._kept]) or b"(?!)"
+            self._head = re.compile(rb"\n(?!" + _STAMP_AND_HOST + b"(?:" + known + rb"))(?:" + COMMON + rb")?")
+        return self._head
+
+
+def _kept(program: bytes, begins: tuple[bytes, ...]) -> bytes:
+    """Match the tag of a program in front of a message that does not begin so."""
+    wanted = b"|".join(re.escape(text) for text in (*begins, REPEATED))
+    return _tag(program) + rb"(?!" + wanted + rb")"
 
 
 def _tag(program: bytes) -> bytes:
