@@ -21,7 +21,7 @@ from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.following import Followed, LineReader, Reading
-from popbeforesmtp.formats import Formats, _dovecot_template, _engine, _explain, _format
+from popbeforesmtp.formats import Formats, _engine, _format
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.model import LogMessage, SessionEvent
@@ -70,6 +70,8 @@ def describe_format(known: _format.Format) -> dict[str, object]:
 
 def explain(line: bytes, message: LogMessage | None, event: SessionEvent | None, engine: Formats) -> str:
     """Say why a line means what it means, or how far the nearest pattern came."""
+    from popbeforesmtp.formats import _explain
+
     return _explain.explain(line, message, event, engine)
 
 
@@ -153,6 +155,8 @@ def existing_maps() -> tuple[Section, ...]:
 
 def _own_format(path: Path) -> _format.Format:
     """Read a format file of the administrator's: patterns, or Dovecot's own settings for its log (template)."""
+    from popbeforesmtp.formats import _dovecot_template  # few have one
+
     settings = _dovecot_template.settings(path)
     return _format.load_file(path) if settings is None else _dovecot_template.load(path, settings)
 

@@ -5,7 +5,7 @@ dispatches, so text that a stranger puts into another program's lines never reac
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import TypedDict
 
@@ -27,6 +27,9 @@ _PID = re.compile(rb"\[[0-9]{1,10}\]: ")
 _ADDRESSES = 8192
 """Addresses whose canonical text is remembered: clients come again, and it takes ten times as long to find out."""
 _found = partial(tuple.__new__, Found)  # in half the time that Found(…) takes
+
+
+_Tries = list[tuple[Callable[[bytes, int, int], re.Match[bytes] | None], Pattern, Format]]
 
 
 class _Order(TypedDict):
@@ -62,10 +65,7 @@ class Engine:
                 keys = (*keys, None)
             for key in keys:
                 self._by_program.setdefault(key, []).append(known)
-        self._tries = {
-            key: [(pattern.match.fullmatch, pattern, known) for known in formats for pattern in known.patterns]
-            for key, formats in self._by_program.items()
-        }
+        self._tries: dict[bytes | None, _Tries] = {}  # of the programs that were met so far
         self.alone = frozenset(
             key for key, formats in self._by_program.items() if all(known.alone for known in formats)
         )
@@ -123,7 +123,8 @@ class Engine:
         length = end - start
         if length > LONGEST_LINE:
             return None
-        for fullmatch, pattern, known in self._tries.get(program, ()):
+        tries = self._tries.get(program)
+        for fullmatch, pattern, known in self._new_tries(program) if tries is None else tries:
             match = fullmatch(data, start, end)
             if match is None or (pattern.once and not pattern.is_once(data, start, end)):
                 continue
@@ -144,6 +145,15 @@ class Engine:
     def knows(self, program: bytes | None) -> bool:
         """Say whether some format reads the lines of a program."""
         return program in self._by_program
+
+    def _new_tries(self, program: bytes | None) -> _Tries:
+        """Return what to try on the lines of a program that was not met before; strangers' programs are not kept."""
+        formats = self._by_program.get(program)
+        if formats is None:
+            return []
+        tries: _Tries = [(pattern.match.fullmatch, pattern, known) for known in formats for pattern in known.patterns]
+        self._tries[program] = tries
+        return tries
 
     def _begins(self, program: bytes | None) -> tuple[bytes, ...]:
         """Return what the messages of a program begin with that can mean anything; nothing where that can be all."""
