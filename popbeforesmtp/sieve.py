@@ -15,7 +15,7 @@ _OFTEN = 16  # lines of a program before it is worth a new expression
 _PROGRAMS = 64  # programs passed by at most, for each is tried on each line
 _MET = 1000  # programs counted at most: strangers may choose their names
 
-_STAMP_AND_HOST = rb"(?:[0-9-]{10}T[^ ]++|[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}) (?!<)[^ ]++(?<!:) "
+_STAMP_AND_HOST = rb"(?:[0-9-]{10}+T[^ ]++|[A-Z][a-z]{2}+ [ 0-9][0-9] [0-9:]{8}+) [^ <][^ ]*+(?<!:) "
 """An RFC 3339 or traditional stamp, and a host. The tokens may run on over a line's end: a line with fewer than three
 blanks is no login, whatever stands below it."""
 

@@ -13,7 +13,7 @@ from popbeforesmtp.addresses import ClientAddress, parse_address
 from popbeforesmtp.formats import Found, Kind
 from popbeforesmtp.formats._format import Format, Pattern
 from popbeforesmtp.header import split_tag
-from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+from popbeforesmtp.model import EventKind, LogMessage, Sender, SessionEvent
 from popbeforesmtp.sieve import Sieve
 
 LONGEST_LOGIN = 2048
@@ -32,7 +32,7 @@ _found = partial(tuple.__new__, Found)  # in half the time that Found(…) takes
 _Tries = list[tuple[Callable[[bytes, int, int], re.Match[bytes] | None], Pattern, Format]]
 
 
-class _Order(TypedDict):
+class _Order(TypedDict, total=False):
     writer: bytes
     cut: bool
     ends: bool
@@ -161,23 +161,23 @@ class Engine:
         return () if () in begins else tuple(begin for each in begins for begin in each)
 
     def _event(self, found: Found, program: bytes | None, message: LogMessage) -> SessionEvent:
-        kind = found.kind
-        known = self._formats[kind.format]
-        values = {name: value for name, value in found.match.groupdict().items() if value}
+        kind, match, client = found
+        values = {name: _text(value) for name, value in match.groupdict().items() if value}
+        mechanism = values.get("mechanism")
         return SessionEvent(
             kind=kind.event,
             time=message.time,
-            format=known.name,
-            client=found.client,
-            user=_text(values.get("user")),
+            format=kind.format,
+            client=client,
+            user=values.get("user"),
             service=kind.service,
-            mechanism=(_text(values.get("mechanism")) or "").upper() or None,
-            session=_text(values.get("session")),
-            mail_pid=_text(values.get("mail_pid")),
-            genuine=self._is_genuine(known, message),
-            key=_key(found, values, message.writer),
+            mechanism=mechanism and mechanism.upper(),
+            session=values.get("session"),
+            mail_pid=values.get("mail_pid"),
+            genuine=message.sender is None or self._is_genuine(kind.format, message.sender),
+            key=_key(kind, values, client, message.writer),
             joined=len(kind.join) == 1,  # the format names one thing: without it the server may say goodbye to anybody
-            **self._order(program, message),
+            **({} if program in self.alone else self._order(program, message)),
         )
 
     def _other(self, known: Format, program: bytes | None, message: LogMessage) -> SessionEvent:
@@ -186,7 +186,7 @@ class Engine:
             kind=EventKind.OTHER,
             time=message.time,
             format=known.name,
-            genuine=self._is_genuine(known, message),
+            genuine=message.sender is None or self._is_genuine(known.name, message.sender),
             key=_process(message.writer),
             **self._order(program, message),
         )
@@ -197,28 +197,26 @@ class Engine:
         What one format knows of a program's logger holds for all of them: the rest of a record that was cut may look
         like any line of any server that is called the same.
         """
-        if program in self.alone:
-            return {"writer": b"", "cut": False, "ends": False}
         cuts = [known.cut for known in self._by_program.get(program, ()) if known.cut is not None]
         ends = any(cut.ends.search(message.text) for cut in cuts)
         cut = not ends and any(message.text.startswith(cut.begins) for cut in cuts)
         return {"writer": message.writer, "cut": cut, "ends": ends}
 
-    def _is_genuine(self, known: Format, message: LogMessage) -> bool:
-        sender = message.sender
-        return sender is None or (known.journal is not None and known.journal.fits(sender, self._units, self._host))
+    def _is_genuine(self, name: str, sender: Sender) -> bool:
+        profile = self._formats[name].journal
+        return profile is not None and profile.fits(sender, self._units, self._host)
 
 
-def _key(found: Found, values: Mapping[str, bytes], writer: bytes) -> str | None:
+def _key(kind: Kind, values: Mapping[str, str], client: ClientAddress | None, writer: bytes) -> str | None:
     """Name the session that a line belongs to, by the first of the things that may name it and that the line has."""
-    for join in found.kind.join:
+    for join in kind.join:
         if join == "pid":
             return _process(writer)
         value = values.get(join)
         if join == "port" and value is not None:  # the server does not tell two sessions of one client apart otherwise
-            value = b"%b:%b" % ((found.client or "").encode(), value)
+            value = f"{client or ''}:{value}"
         if value is not None:
-            return f"{join} {_text(value)}"
+            return f"{join} {value}"
     return None
 
 
@@ -236,7 +234,7 @@ def _may_be(pattern: Pattern, text: bytes) -> bool:
 
 def _new_kind(known: Format, pattern: Pattern, called: bytes | None, program: bytes | None) -> Kind:
     """Make what there is one of for each pattern and service; services are few, for patterns name them."""
-    service = known.services.get(called or program or b"") or _text(called)
+    service = known.services.get(called or program or b"") or (None if called is None else _text(called))
     kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join)
     return kind
 
@@ -246,5 +244,5 @@ def _client(text: bytes) -> ClientAddress | None:
     return parse_address(text.decode("ascii", "replace"))
 
 
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "surrogateescape")
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
