@@ -10,7 +10,7 @@ from popbeforesmtp.clock import Moment
 from popbeforesmtp.formats import Formats
 from popbeforesmtp.model import Block, EventKind, LogMessage, SessionEvent
 from popbeforesmtp.sessions import Sessions
-from popbeforesmtp.sieve import Sieve, every_line
+from popbeforesmtp.sieve import EntrySieve, Sieve, every_line
 from popbeforesmtp.sight import Sight
 from popbeforesmtp.sources import Source
 
@@ -40,7 +40,7 @@ class Reading:
     """What is remembered between the lines of one log."""
 
     header: LineReader
-    sieve: Sieve | None  # None: every line is looked at
+    sieve: Sieve | EntrySieve | None  # None: every line is looked at
     sessions: Sessions = field(default_factory=Sessions)
     last: datetime | None = None  # stamp of the last line of the block that is read
 

@@ -9,11 +9,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.header import COMMON, REPEATED
 
 _OFTEN = 16  # lines of a program before it is worth a new expression
 _PROGRAMS = 64  # programs passed by at most, for each is tried on each line
 _MET = 1000  # programs counted at most: strangers may choose their names
+
+_TAG_KEY = b'"SYSLOG_IDENTIFIER":"'
+_TEXT_KEY = b'"MESSAGE":"'
 
 _STAMP_AND_HOST = rb"(?:[0-9-]{10}+T[^ ]++|[A-Z][a-z]{2}+ [ 0-9][0-9] [0-9:]{8}+) [^ <][^ ]*+(?<!:) "
 """An RFC 3339 or traditional stamp, and a host. The tokens may run on over a line's end: a line with fewer than three
@@ -84,6 +88,39 @@ class Sieve:
             known = b"|".join([*self._passed, *self._kept]) or b"(?!)"
             self._head = re.compile(rb"\n(?!" + _STAMP_AND_HOST + b"(?:" + known + rb"))(?:" + COMMON + rb")?")
         return self._head
+
+
+class EntrySieve:
+    """Finds the entries of the journal that some format may read, before they are read as JSON.
+
+    ``begins`` is as `Sieve` has it. What is passed by is an object without an escape and without another object in it:
+    there each quotation mark is what it looks like. And it is no piece of a line, nor may it be the rest of one.
+    """
+
+    def __init__(self, begins: Mapping[bytes, tuple[bytes, ...]], reader: EntryReader) -> None:
+        self._begins = begins
+        self._reader = reader
+
+    def find(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Give the beginning and the end of each entry; each must have been read before the next is asked for."""
+        for start, end in every_line(data):
+            if self._reader.inside or not self._means_nothing(data[start:end]):
+                yield start, end
+
+    def met(self, program: bytes | None) -> None:
+        """Learn nothing: journalctl was asked for the programs of formats only."""
+
+    def _means_nothing(self, entry: bytes) -> bool:
+        tag, text = entry.find(_TAG_KEY), entry.find(_TEXT_KEY)
+        if tag < 0 or text < 0:
+            return False
+        tag += len(_TAG_KEY)
+        begins = self._begins.get(entry[tag : entry.find(b'"', tag)])
+        if not begins or entry.startswith(begins, text + len(_TEXT_KEY)):
+            return False
+        if b"\\" in entry or entry.rfind(b"{") > 0:
+            return False
+        return b'"_STREAM_ID"' not in entry and b'"_LINE_BREAK"' not in entry
 
 
 def _kept(program: bytes, begins: tuple[bytes, ...]) -> bytes:

@@ -127,7 +127,8 @@ def open_source(
 
     def open_reading() -> Reading:
         header = line_reader(journal=source.journal, zone=zone, previous=previous)
-        return Reading(header, None if source.journal else reader.sieve(SYSLOGDS))
+        sieve = reader.entry_sieve(header) if isinstance(header, EntryReader) else reader.sieve(SYSLOGDS)
+        return Reading(header, sieve)
 
     return Followed(source, reader, open_reading)
 

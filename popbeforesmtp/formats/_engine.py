@@ -10,11 +10,12 @@ from functools import lru_cache, partial
 from typing import TypedDict
 
 from popbeforesmtp.addresses import ClientAddress, parse_address
+from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.formats import Found, Kind
 from popbeforesmtp.formats._format import Format, Pattern
 from popbeforesmtp.header import split_tag
 from popbeforesmtp.model import EventKind, LogMessage, Sender, SessionEvent
-from popbeforesmtp.sieve import Sieve
+from popbeforesmtp.sieve import EntrySieve, Sieve
 
 LONGEST_LOGIN = 2048
 """Bytes of the longest message that can be a login or a logout; no server writes longer ones, forgers do."""
@@ -102,6 +103,10 @@ class Engine:
         """Make a sieve for one log, that passes by what no pattern can match; all lines of programs ``also`` stay."""
         begins = {program: self._begins(program) for program in self.programs}
         return Sieve({**dict.fromkeys(also, ()), **begins}, self._begins(None))
+
+    def entry_sieve(self, reader: EntryReader) -> EntrySieve:
+        """Make the same for the journal that ``reader`` reads."""
+        return EntrySieve({program: self._begins(program) for program in self.programs}, reader)
 
     def read(self, message: LogMessage) -> SessionEvent | None:
         """Return the event that a message reports, or None."""
