@@ -50,7 +50,7 @@ class Sieve:
     def find(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Give the beginning and the end, its LF not counted, of each line that may mean something."""
         end = data.find(b"\n")
-        if self._expression().match(b"\n" + data[: end + 1]) is not None:
+        if self.keeps(data[: end + 1]):
             yield 0, end
         last = len(data) - 1
         for head in self.heads(data):
@@ -58,6 +58,10 @@ class Sieve:
             if start > last:  # the LF that ends the block
                 return
             yield start, data.find(b"\n", start)
+
+    def keeps(self, line: bytes) -> bool:
+        """Say whether a line, with its LF, may mean something."""
+        return self._expression().match(b"\n" + line) is not None
 
     def heads(self, data: bytes) -> Iterator[re.Match[bytes]]:
         """Give, for each such line but the first, the LF before it together with its header, if it is a common one.
@@ -74,13 +78,12 @@ class Sieve:
             self._met.clear()
         self._met[program] += 1
         # In a server's own log the service stands where elsewhere the program does: nobody must be able to hide that.
-        if self._met[program] >= _OFTEN and not program.startswith(self._own):
+        if self._met[program] == _OFTEN and not program.startswith(self._own):
             family = program[: program.find(b"/") + 1]  # postfix/smtpd, postfix/qmgr, …
             known = any(other.startswith(family) for other in self._begins)
             expression = re.escape(family) + rb"[^ ]++(?<=:) " if family and not known else _tag(program)
-            if expression not in self._passed:
-                self._passed[expression] = None
-                self._head = None
+            self._passed[expression] = None
+            self._head = None
 
     def _expression(self) -> re.Pattern[bytes]:
         """Return what finds the LF before each line that is not passed by, together with its header."""
