@@ -23,7 +23,7 @@ def test_a_room_holds_what_has_a_file_there() -> None:
     assert {"file", "journal", "stdin"} <= set(wiring.names(sources))
     assert not [name for name in wiring.names(sources) if name.startswith("_")]
     assert wiring.names(stores) == ["memory", "sqlite"]
-    assert {"exim", "postfix"} <= set(wiring.names(mtas))
+    assert {"exim", "postfix", "sendmail"} <= set(wiring.names(mtas))
     assert {"policy", "readsocket", "socketmap"} <= set(wiring.names(lookups))
 
 
