@@ -24,7 +24,7 @@ def test_a_room_holds_what_has_a_file_there() -> None:
     assert {"file", "journal", "stdin"} <= set(wiring.names(sources))
     assert not [name for name in wiring.names(sources) if name.startswith("_")]
     assert wiring.names(stores) == ["memory", "sqlite"]
-    assert {"command", "exim", "postfix"} <= set(wiring.names(mtas))
+    assert {"command", "exim", "postfix", "sendmail"} <= set(wiring.names(mtas))
     assert {"policy", "readsocket", "socketmap"} <= set(wiring.names(lookups))
 
 
