@@ -48,8 +48,8 @@ def open_map(
     for network in restrict:
         if not _can_be_said(network):
             raise ConfigError(
-                f'[rules] restrict = "{network}": Sendmail can say IPv4 networks of /8, /16, /24 and /32, and IPv6 networks'
-                " of /16, /32, /48 and so on; write it as several of those"
+                f'[rules] restrict = "{network}": Sendmail can say IPv4 networks of /8, /16, /24 and /32, and'
+                " IPv6 networks of /16, /32, /48 and so on; write it as several of those"
             )
         if network.version == 6 and network.prefixlen > prefix:
             raise ConfigError(
