@@ -1,0 +1,131 @@
+"""What all links look at: the configuration, what was found out, and what the daemon says of itself; asked for once."""
+
+import glob
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from popbeforesmtp import detect, privileges, survey, wiring
+from popbeforesmtp.clock import Clock
+from popbeforesmtp.config import Section, Settings
+from popbeforesmtp.control import ask
+from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
+from popbeforesmtp.links import _access
+from popbeforesmtp.links._postfix import Postfix, read_postfix
+from popbeforesmtp.survey import Survey
+
+
+@dataclass
+class Machine:
+    """The machine that we are on, with the parts of us that are on it."""
+
+    settings: Settings
+    clock: Clock
+    live: str | None = None  # hold a conversation too: with this address, or "" for one that is found out
+
+    @cached_property
+    def _found(self) -> tuple[detect.Found, PopBeforeSmtpError | None]:
+        now = self.clock.now().wall
+        try:
+            return detect.find(self.settings, lambda _: None, now), None
+        except (
+            PopBeforeSmtpError
+        ) as error:  # the daemon would not start; what else there is to say is said all the same
+            less = replace(self.settings, insecure_log=True, trusted_required=False)
+            return detect.find(less, lambda _: None, now), error
+
+    @property
+    def found(self) -> detect.Found:
+        """The parts that a daemon would run with."""
+        return self._found[0]
+
+    @property
+    def refusal(self) -> PopBeforeSmtpError | None:
+        """Why a daemon would not start with this configuration on this machine."""
+        return self._found[1]
+
+    @cached_property
+    def status(self) -> dict[str, Any] | None:
+        """What the daemon says of itself; None where none runs. Raises what `control.ask` does."""
+        status: dict[str, Any] | None = ask(self.settings.control, "status")
+        return status
+
+    @cached_property
+    def authorizations(self) -> list[dict[str, Any]] | None:
+        """Who may relay now, as the daemon says; None where none runs."""
+        held: list[dict[str, Any]] | None = ask(self.settings.control, "list")
+        return held
+
+    @cached_property
+    def user(self) -> _access.User:
+        """Whom the daemon runs as, or would: its own user, where there is one."""
+        try:
+            running = None if self.status is None else _access.of_process(self.status["pid"])
+        except PopBeforeSmtpError:
+            running = None
+        return running or _access.named(privileges.USER) or _access.User("root", 0, frozenset((0,)))
+
+    @cached_property
+    def postfix(self) -> Postfix | None:
+        """What Postfix says of itself; None where there is none that can be asked."""
+        try:
+            return read_postfix()
+        except UnavailableError:
+            return None
+
+    @cached_property
+    def logs(self) -> list[tuple[Section, Path]]:
+        """The files that are followed: of a pattern, the one that was written to last."""
+        found = []
+        for section in self.found.sources:
+            if section.type == "file":
+                path = Path(str(section.values.get("path", "")))
+                if not path.exists():
+                    matching = [Path(name) for name in glob.glob(str(path))]  # noqa: PTH207 - of an absolute pattern
+                    path = max(matching, key=lambda each: each.stat().st_mtime, default=path)
+                found.append((section, path))
+        return found
+
+    @cached_property
+    def seen(self) -> dict[str, Survey]:
+        """What the end of each log holds, by its name; a log that cannot be read is not in it."""
+        now, surveys = self.clock.now().wall, {}
+        for section, path in self.logs:
+            zone = section.values.get("timezone")
+            header = wiring.line_reader(journal=False, zone=None if zone is None else ZoneInfo(str(zone)))
+            try:
+                surveys[str(path)] = survey.look(survey.tail(path), header, wiring.engine(), now)
+            except OSError:
+                continue
+        if any(section.type == "journal" for section in self.found.sources):
+            engine = wiring.engine()
+            try:
+                entries = survey.entries(engine.programs)
+                surveys["journal"] = survey.look(entries, wiring.line_reader(journal=True), engine, now)
+            except OSError:
+                pass
+        return surveys
+
+    @cached_property
+    def map_names(self) -> list[str]:
+        """The names of Postfix's access maps, as main.cf has them; without those that the daemon cannot write."""
+        names = []
+        for section in self.found.mtas:
+            if section.type == "postfix":
+                with suppress(PopBeforeSmtpError):
+                    access_map = wiring.open_map(section)
+                    names.append(access_map.name)
+                    access_map.close()
+        return names
+
+    @cached_property
+    def lookup_names(self) -> list[str]:
+        """The names of the lookups: the protocol, a colon and the socket; without those that the daemon cannot have."""
+        names = []
+        for section in self.found.lookups:
+            with suppress(PopBeforeSmtpError):
+                names.append(wiring.open_lookup(section).name)
+        return names

@@ -1,0 +1,45 @@
+"""A mail server is there, is told by us, and runs."""
+
+from collections.abc import Iterator
+
+from popbeforesmtp import postconf, wiring
+from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
+from popbeforesmtp.links import Finding, Machine, note, sound, wrong
+
+PLACE = 52
+
+
+def look(machine: Machine) -> Iterator[Finding]:
+    """Prepare every map and lookup as the daemon would, and see whether Postfix runs."""
+    found = machine.found
+    if not found.mtas and not found.lookups:
+        yield wrong(
+            "no mail server is told who may relay: there is no Postfix to ask and no [[mta]] is configured",
+            "`pop-before-smtp init` writes what this machine's mail server needs",
+        )
+    for section in found.mtas:
+        try:
+            access_map = wiring.open_map(section)
+            access_map.close()
+            yield sound(f"access map: {access_map.name}")
+        except PopBeforeSmtpError as error:
+            yield _split(str(error))
+    for section in found.lookups:
+        try:
+            yield sound(f"live answers: {wiring.open_lookup(section).name}")
+        except PopBeforeSmtpError as error:
+            yield _split(str(error))
+    if machine.postfix is not None:
+        try:
+            postconf.run("postfix", "status", seconds=10)
+        except UnavailableError as error:
+            if machine.user.number and "super-user" in str(error):
+                yield note("only root can ask whether Postfix runs")
+            else:
+                yield wrong("Postfix does not run", "postfix start")
+
+
+def _split(sentence: str) -> Finding:
+    """Take the way out of an error's sentence."""
+    found, _, way_out = sentence.rpartition("; ")
+    return wrong(found or way_out, way_out)

@@ -1,0 +1,83 @@
+"""Postfix's access map: there, readable, with a result that Postfix knows, and holding just those who may relay."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from popbeforesmtp import wiring
+from popbeforesmtp.config import Section
+from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
+from popbeforesmtp.links import Finding, Machine, sound, wrong
+from popbeforesmtp.links._access import READ, barrier, named
+from popbeforesmtp.links._postfix import entries
+
+PLACE = 55
+
+_SUFFIXES = {"lmdb": ".lmdb", "cdb": ".cdb", "hash": ".db", "btree": ".db"}
+_GRANTS = re.compile(r"(?i:ok|relay|permit)\b.*|[0-9]+")  # what access(5) takes for a leave
+_WRONG_RESULTS = 3  # shown
+
+
+def look(machine: Machine) -> Iterator[Finding]:
+    """Look at each map that we keep for Postfix."""
+    if machine.postfix is None:
+        return
+    for section in machine.found.mtas:
+        if section.type == "postfix":
+            with suppress(PopBeforeSmtpError):  # `mta` tells
+                access_map = wiring.open_map(section)
+                access_map.close()
+                yield from _look_at(machine, section, access_map.name)
+
+
+def _look_at(machine: Machine, section: Section, name: str) -> Iterator[Finding]:
+    kind, _, place = name.partition(":")
+    path = Path(f"{place}{_SUFFIXES.get(kind, '')}")
+    result = str(section.values.get("result", "OK"))
+    if _GRANTS.fullmatch(result) is None:
+        yield wrong(f'{section.place("result")}: Postfix does not take "{result}" for a leave', 'result = "OK"')
+    if not path.exists():
+        yield wrong(
+            f"{path}: is not there: Postfix answers 451 wherever it is asked, also when it is back",
+            "start the daemon, which makes it, then `postfix reload`",
+        )
+        return
+    if path.is_symlink() or path.stat().st_nlink > 1:
+        what = "a symbolic link" if path.is_symlink() else "known by a second name (hard link)"
+        yield wrong(f"{path}: is {what}: Postfix would not notice that it changes", "leave one plain file")
+    reader = named(machine.postfix.parameters.get("mail_owner", "postfix")) if machine.postfix else None
+    closed = None if reader is None else barrier(reader, path, READ)
+    if closed is not None:
+        yield wrong(f"{closed}: Postfix's programs cannot read the map", f"chmod 0644 {path}; its folders 0755")
+    try:
+        held = entries(name)
+    except UnavailableError as error:
+        if kind != "cdb":  # postmap -s knows cdb only from Postfix 3.10 on
+            yield wrong(f"{path}: cannot be read: {error}", "`pop-before-smtp sweep`, or restart the daemon")
+        return
+    yield from _compare(machine, name, held)
+
+
+def _compare(machine: Machine, name: str, held: dict[str, str]) -> Iterator[Finding]:
+    """Hold the map against what the daemon says, or else the store."""
+    granted = machine.authorizations
+    if granted is not None:
+        allowed = {str(entry["address"]) for entry in granted}
+    else:
+        try:
+            store = wiring.open_store(machine.settings.store, machine.clock, make=False)
+        except PopBeforeSmtpError:
+            return  # `store` tells
+        try:
+            allowed = {str(entry.client) for entry in store.load(machine.clock.now())}
+        finally:
+            store.close()
+    extra = sorted(set(held) - allowed)
+    if extra:
+        yield wrong(
+            f"{name}: lets in {len(extra)} clients whose time is over or who never logged in, such as {extra[0]}",
+            "`pop-before-smtp sweep`, and let a timer or cron run it every minute",
+        )
+    else:
+        yield sound(f"{name}: holds {len(held)} clients, all of whom may relay")
