@@ -77,6 +77,11 @@ class Machine:
             return None
 
     @cached_property
+    def reader(self) -> _access.User | None:
+        """Whom Postfix's smtpd runs as, and what it asks with."""
+        return None if self.postfix is None else _access.named(self.postfix.parameters.get("mail_owner", "postfix"))
+
+    @cached_property
     def logs(self) -> list[tuple[Section, Path]]:
         """The files that are followed: of a pattern, the one that was written to last."""
         found = []
@@ -111,7 +116,31 @@ class Machine:
 
     @cached_property
     def map_names(self) -> list[str]:
-        """The names of Postfix's access maps, as main.cf has them; without those that the daemon cannot write."""
+        """The names of Postfix's access maps: those that the daemon keeps, or else would, where it can."""
+        running = self._running("maps")
+        return self._wanted_maps if running is None else running
+
+    @cached_property
+    def lookup_names(self) -> list[str]:
+        """The names of the lookups, the protocol, a colon and the socket: those that answer, or else would."""
+        running = self._running("lookups")
+        return self._wanted_lookups if running is None else running
+
+    @property
+    def changed(self) -> list[str]:
+        """The maps and lookups that a daemon would have that started now, and that the one that runs has not."""
+        parts = ((self._wanted_maps, self._running("maps")), (self._wanted_lookups, self._running("lookups")))
+        return [name for wanted, running in parts for name in wanted if running is not None and name not in running]
+
+    def _running(self, part: str) -> list[str] | None:
+        """Return the names of what the daemon has; None where none can be asked."""
+        try:
+            return None if self.status is None else [str(each["name"]) for each in self.status.get(part, ())]
+        except PopBeforeSmtpError:
+            return None
+
+    @cached_property
+    def _wanted_maps(self) -> list[str]:
         names = []
         for section in self.found.mtas:
             if section.type == "postfix":
@@ -122,8 +151,7 @@ class Machine:
         return names
 
     @cached_property
-    def lookup_names(self) -> list[str]:
-        """The names of the lookups: the protocol, a colon and the socket; without those that the daemon cannot have."""
+    def _wanted_lookups(self) -> list[str]:
         names = []
         for section in self.found.lookups:
             with suppress(PopBeforeSmtpError):

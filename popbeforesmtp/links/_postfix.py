@@ -1,5 +1,6 @@
 """Postfix's configuration as postconf(1) prints it: parameters, and each smtpd with its own overrides."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ LISTS = ("client", "helo", "sender", "relay", "recipient")
 """The lists that are asked before a recipient is taken, ``smtpd_…_restrictions``, in their order."""
 
 _SECONDS = 10.0
+_BLANKS = re.compile(r"[\s,]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,11 @@ class Service:
         return parse(self.value(f"smtpd_{name}_restrictions"), name, classes)
 
     def setting(self, parameter: str, value: str) -> str:
-        """Return the command that sets a parameter where this service has it from."""
+        """Return the command that sets a parameter where this service has it from; -P takes no blanks."""
         if parameter in self.overrides:
-            return f"postconf -P '{self.name}/{parameter} = {value}'"
+            if "{" in value:
+                return f"master.cf, {self.name}: -o {{ {parameter} = {value} }}"
+            return f"postconf -P '{self.name}/{parameter}={_BLANKS.sub(',', value)}'"
         return f"postconf -e '{parameter} = {value}'"
 
     def place(self, parameter: str) -> str:

@@ -42,6 +42,13 @@ def look(machine: Machine) -> Iterator[Finding]:
                 f"the daemon does not use {path}", f"restart it, with --config {path} where that is not the usual place"
             )
         )
+    for name in machine.changed:
+        troubles.append(
+            wrong(
+                f"the daemon has no {name}, which is what a daemon would have that started now",
+                "systemctl reload pop-before-smtp, or send it SIGHUP",
+            )
+        )
     yield from troubles
     if not troubles:
         yield sound(f"the daemon runs, pid {status['pid']}, {status['authorizations']} authorizations, and keeps up")

@@ -2,21 +2,18 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from popbeforesmtp import wiring
-from popbeforesmtp.config import Section
 from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
 from popbeforesmtp.links import Finding, Machine, sound, wrong
-from popbeforesmtp.links._access import READ, barrier, named
+from popbeforesmtp.links._access import READ, barrier
 from popbeforesmtp.links._postfix import entries
 
 PLACE = 55
 
 _SUFFIXES = {"lmdb": ".lmdb", "cdb": ".cdb", "hash": ".db", "btree": ".db"}
 _GRANTS = re.compile(r"(?i:ok|relay|permit)\b.*|[0-9]+")  # what access(5) takes for a leave
-_WRONG_RESULTS = 3  # shown
 
 
 def look(machine: Machine) -> Iterator[Finding]:
@@ -24,19 +21,16 @@ def look(machine: Machine) -> Iterator[Finding]:
     if machine.postfix is None:
         return
     for section in machine.found.mtas:
-        if section.type == "postfix":
-            with suppress(PopBeforeSmtpError):  # `mta` tells
-                access_map = wiring.open_map(section)
-                access_map.close()
-                yield from _look_at(machine, section, access_map.name)
+        result = str(section.values.get("result", "OK"))
+        if section.type == "postfix" and _GRANTS.fullmatch(result) is None:
+            yield wrong(f'{section.place("result")}: Postfix does not take "{result}" for a leave', 'result = "OK"')
+    for name in machine.map_names:
+        yield from _look_at(machine, name)
 
 
-def _look_at(machine: Machine, section: Section, name: str) -> Iterator[Finding]:
+def _look_at(machine: Machine, name: str) -> Iterator[Finding]:
     kind, _, place = name.partition(":")
     path = Path(f"{place}{_SUFFIXES.get(kind, '')}")
-    result = str(section.values.get("result", "OK"))
-    if _GRANTS.fullmatch(result) is None:
-        yield wrong(f'{section.place("result")}: Postfix does not take "{result}" for a leave', 'result = "OK"')
     if not path.exists():
         yield wrong(
             f"{path}: is not there: Postfix answers 451 wherever it is asked, also when it is back",
@@ -46,8 +40,7 @@ def _look_at(machine: Machine, section: Section, name: str) -> Iterator[Finding]
     if path.is_symlink() or path.stat().st_nlink > 1:
         what = "a symbolic link" if path.is_symlink() else "known by a second name (hard link)"
         yield wrong(f"{path}: is {what}: Postfix would not notice that it changes", "leave one plain file")
-    reader = named(machine.postfix.parameters.get("mail_owner", "postfix")) if machine.postfix else None
-    closed = None if reader is None else barrier(reader, path, READ)
+    closed = None if machine.reader is None else barrier(machine.reader, path, READ)
     if closed is not None:
         yield wrong(f"{closed}: Postfix's programs cannot read the map", f"chmod 0644 {path}; its folders 0755")
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from popbeforesmtp.errors import UnavailableError
 from popbeforesmtp.links import Finding, Machine, note, sound, wrong
-from popbeforesmtp.links._access import WRITE, barrier, named
+from popbeforesmtp.links._access import WRITE, barrier
 from popbeforesmtp.links._postfix import query
 
 PLACE = 56
@@ -18,7 +18,7 @@ def look(machine: Machine) -> Iterator[Finding]:
     """Look at each socket as Postfix's user, and ask it as postmap(1) does."""
     if machine.postfix is None or machine.status is None:  # `daemon` tells
         return
-    reader = named(machine.postfix.parameters.get("mail_owner", "postfix"))
+    reader = machine.reader
     for name in machine.lookup_names:
         kind, unix, place = name.partition(":unix:")
         path = Path(place)
@@ -38,7 +38,7 @@ def look(machine: Machine) -> Iterator[Finding]:
                 f"{path}: is outside of {machine.postfix.queue}: an smtpd in its chroot cannot reach it",
                 f'listen = "unix:{machine.postfix.queue}/pop-before-smtp/{path.name}"',
             )
-        if kind == "socketmap" or name.startswith("socketmap:"):
+        if name.startswith("socketmap:"):
             yield from _ask(machine, f"{name}:clients")
 
 
