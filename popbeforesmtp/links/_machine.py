@@ -48,24 +48,31 @@ class Machine:
         return self._found[1]
 
     @cached_property
-    def status(self) -> dict[str, Any] | None:
-        """What the daemon says of itself; None where none runs. Raises what `control.ask` does."""
-        status: dict[str, Any] | None = ask(self.settings.control, "status")
-        return status
+    def _answers(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]] | None, PopBeforeSmtpError | None]:
+        try:
+            return ask(self.settings.control, "status"), ask(self.settings.control, "list"), None
+        except PopBeforeSmtpError as error:
+            return None, None, error
 
-    @cached_property
+    @property
+    def status(self) -> dict[str, Any] | None:
+        """What the daemon says of itself; None where it says nothing."""
+        return self._answers[0]
+
+    @property
     def authorizations(self) -> list[dict[str, Any]] | None:
-        """Who may relay now, as the daemon says; None where none runs."""
-        held: list[dict[str, Any]] | None = ask(self.settings.control, "list")
-        return held
+        """Who may relay now, as the daemon says; None where it says nothing."""
+        return self._answers[1]
+
+    @property
+    def silence(self) -> PopBeforeSmtpError | None:
+        """Why the daemon cannot be asked, where there is one."""
+        return self._answers[2]
 
     @cached_property
     def user(self) -> _access.User:
         """Whom the daemon runs as, or would: its own user, where there is one."""
-        try:
-            running = None if self.status is None else _access.of_process(self.status["pid"])
-        except PopBeforeSmtpError:
-            running = None
+        running = None if self.status is None else _access.of_process(self.status["pid"])
         return running or _access.named(privileges.USER) or _access.User("root", 0, frozenset((0,)))
 
     @cached_property
@@ -133,11 +140,12 @@ class Machine:
         return [name for wanted, running in parts for name in wanted if running is not None and name not in running]
 
     def _running(self, part: str) -> list[str] | None:
-        """Return the names of what the daemon has; None where none can be asked."""
-        try:
-            return None if self.status is None else [str(each["name"]) for each in self.status.get(part, ())]
-        except PopBeforeSmtpError:
-            return None
+        """Return the names of what the daemon has; None where none can be asked, or it is still starting."""
+        return (
+            None
+            if self.status is None or part not in self.status
+            else [str(each["name"]) for each in self.status[part]]
+        )
 
     @cached_property
     def _wanted_maps(self) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from popbeforesmtp import __version__
+from popbeforesmtp.errors import UnavailableError
 from popbeforesmtp.links import Finding, Machine, sound, wrong
 
 PLACE = 45
@@ -14,6 +15,13 @@ _BEHIND = 1_048_576  # bytes that are not read yet: a second's work
 def look(machine: Machine) -> Iterator[Finding]:
     """Ask it."""
     status = machine.status
+    if machine.silence is not None:
+        hangs = isinstance(machine.silence, UnavailableError)
+        yield wrong(
+            str(machine.silence),
+            "restart it; under systemd its watchdog would have done so" if hangs else "run doctor as root",
+        )
+        return
     if status is None:
         yield wrong(
             "no daemon is running: nobody new is let in, and `pop-before-smtp sweep` must end what expires",

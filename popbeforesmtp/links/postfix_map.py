@@ -6,9 +6,9 @@ from pathlib import Path
 
 from popbeforesmtp import wiring
 from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
-from popbeforesmtp.links import Finding, Machine, sound, wrong
+from popbeforesmtp.links import Finding, Machine, note, sound, wrong
 from popbeforesmtp.links._access import READ, barrier
-from popbeforesmtp.links._postfix import entries
+from popbeforesmtp.links._postfix import LISTS, entries
 
 PLACE = 55
 
@@ -42,7 +42,10 @@ def _look_at(machine: Machine, name: str) -> Iterator[Finding]:
         yield wrong(f"{path}: is {what}: Postfix would not notice that it changes", "leave one plain file")
     closed = None if machine.reader is None else barrier(machine.reader, path, READ)
     if closed is not None:
-        yield wrong(f"{closed}: Postfix's programs cannot read the map", f"chmod 0644 {path}; its folders 0755")
+        says = (
+            wrong if _through_proxymap(machine, name) else note
+        )  # smtpd opens it as root, before it enters its chroot
+        yield says(f"{closed}: proxymap and postmap cannot read the map", f"chmod 0644 {path}; its folders 0755")
     try:
         held = entries(name)
     except UnavailableError as error:
@@ -50,6 +53,11 @@ def _look_at(machine: Machine, name: str) -> Iterator[Finding]:
             yield wrong(f"{path}: cannot be read: {error}", "`pop-before-smtp sweep`, or restart the daemon")
         return
     yield from _compare(machine, name, held)
+
+
+def _through_proxymap(machine: Machine, name: str) -> bool:
+    services = () if machine.postfix is None else machine.postfix.services
+    return any(f"proxy:{name}" in service.value(f"smtpd_{each}_restrictions") for service in services for each in LISTS)
 
 
 def _compare(machine: Machine, name: str, held: dict[str, str]) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ def look(machine: Machine) -> Iterator[Finding]:
         return
     reader = machine.reader
     for name in machine.lookup_names:
-        kind, unix, place = name.partition(":unix:")
+        _, unix, place = name.partition(":unix:")
         path = Path(place)
         if unix and not path.is_socket():
             yield wrong(f"{path}: there is no socket, although the daemon runs", "restart the daemon")
