@@ -141,11 +141,9 @@ class Machine:
 
     def _running(self, part: str) -> list[str] | None:
         """Return the names of what the daemon has; None where none can be asked, or it is still starting."""
-        return (
-            None
-            if self.status is None or part not in self.status
-            else [str(each["name"]) for each in self.status[part]]
-        )
+        if self.status is None or part not in self.status:
+            return None
+        return [str(each["name"]) for each in self.status[part]]
 
     @cached_property
     def _wanted_maps(self) -> list[str]:

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from popbeforesmtp import postconf, wiring
 from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
 from popbeforesmtp.links import Finding, Machine, note, sound, wrong
+from popbeforesmtp.links._postfix import Postfix
 
 PLACE = 52
+
+_SECONDS = 10.0
 
 
 def look(machine: Machine) -> Iterator[Finding]:
@@ -31,13 +34,19 @@ def look(machine: Machine) -> Iterator[Finding]:
         except PopBeforeSmtpError as error:
             yield _split(str(error))
     if machine.postfix is not None:
-        try:
-            postconf.run("postfix", "status", seconds=10)
-        except UnavailableError:
-            if os.geteuid() != 0:
-                yield note("only root can ask whether Postfix runs")
-            else:
-                yield wrong("Postfix does not run", "postfix start")
+        if os.geteuid() != 0:
+            yield note("only root can ask whether Postfix runs")
+        elif not _runs(machine.postfix):
+            yield wrong("Postfix does not run", "postfix start")
+
+
+def _runs(postfix: Postfix) -> bool:
+    """Ask master(8) whether another one runs; `postfix status` would write into the log that we look at."""
+    try:
+        postconf.run(f"{postfix.parameters.get('daemon_directory')}/master", "-t", seconds=_SECONDS)
+    except UnavailableError:
+        return True  # its file is locked
+    return False
 
 
 def _split(sentence: str) -> Finding:

@@ -9,6 +9,8 @@ from popbeforesmtp.links._restrictions import Fate, claims, fate, mend_relay, sh
 
 PLACE = 80
 
+_WANTED = ("reject", "defer", "reject_unauth_destination", "defer_unauth_destination", "defer_if_permit")
+
 
 def look(machine: Machine) -> Iterator[Finding]:
     """Follow a stranger's mail to somebody outside through the lists of each smtpd."""
@@ -39,7 +41,11 @@ def _problem(service: Service) -> str | None:
             if not any(fate(service.restrictions(other))[0] is Fate.REFUSED for other in LISTS):
                 return f"{service.name} is an open relay{open_by}"
     if not refusing:
-        return f"{service.name} is an open relay: no list ends with reject or reject_unauth_destination"
+        if any(each.name in _WANTED for name in ("relay", "recipient") for each in service.restrictions(name)):
+            return f"{service.name} is an open relay: no list refuses strangers"
+        return (
+            f"{service.name} takes no mail: Postfix insists on reject or reject_unauth_destination in one of its lists"
+        )
     forgeable = [claims(restrictions) for restrictions in refusing]
     if all(forgeable):
         return (

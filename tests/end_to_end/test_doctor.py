@@ -131,9 +131,8 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {  # how it is planted, the link tha
     "another type of map": (
         _main(_SPARE, _SPARE.replace("lmdb:", "hash:")),
         "postfix_lookup",
-        _RECIPIENT_LIST
-        + "check_client_access hash:/var/lib/pop-before-smtp/clients asks a map that the daemon does not"
-        " write: it writes lmdb:/var/lib/pop-before-smtp/clients",
+        _RECIPIENT_LIST + "check_client_access hash:/var/lib/pop-before-smtp/clients asks a map that the daemon does"
+        " not write: it writes lmdb:/var/lib/pop-before-smtp/clients",
     ),
     "the socket by its absolute path": (
         _main("unix:pop-before-smtp/map", f"unix:{SPOOL}/map"),
@@ -185,19 +184,19 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {  # how it is planted, the link tha
     ),
     # --- open relays
     "an open relay": (
-        _main("    reject\n", "    permit\n"),
+        _main("    reject\n", "    permit,\n    reject\n"),
         "postfix_relay",
         "smtp/inet is an open relay: permit in smtpd_relay_restrictions lets everybody in",
     ),
     "no end": (
         _main(f"    {_RELAY},\n    reject\n", f"    {_RELAY}\n"),
         "postfix_relay",
-        "smtp/inet is an open relay: no list ends with reject or reject_unauth_destination",
+        "smtp/inet takes no mail: Postfix insists on reject or reject_unauth_destination in one of its lists",
     ),
     "refusals that are only logged": (
         _main("    reject\n", "    warn_if_reject reject\n"),
         "postfix_relay",
-        "smtp/inet is an open relay: no list ends with reject or reject_unauth_destination",
+        "smtp/inet is an open relay: no list refuses strangers",
     ),
     "senders are believed": (
         _main(
@@ -236,9 +235,8 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {  # how it is planted, the link tha
     "a policy service that is waited for": (
         _main(_SPARE, "check_policy_service unix:pop-before-smtp/policy"),
         "postfix_inbound",
-        _RECIPIENT_LIST
-        + "with the daemon dead check_policy_service answers 451 4.3.5 Server configuration problem to all"
-        " inbound mail; write default_action=DUNNO",
+        _RECIPIENT_LIST + "with the daemon dead check_policy_service answers 451 4.3.5 Server configuration problem to"
+        " all inbound mail; write default_action=DUNNO",
     ),
     "a policy service that may hang": (
         _main(_SPARE, "check_policy_service { unix:pop-before-smtp/policy, default_action=DUNNO }"),
@@ -276,5 +274,5 @@ def test_the_lines_that_doctor_prints_mend_it(patient: Patient, fault: str) -> N
         patient.main = (CONFIG_DIR / "main.cf").read_text()
         patient.master = (CONFIG_DIR / "master.cf").read_text()
         if not faults(findings):
-            break
-    assert faults(patient.doctor()[1]) == []
+            return
+    pytest.fail(f"still wrong: {faults(findings)}")

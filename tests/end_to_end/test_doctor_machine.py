@@ -1,9 +1,8 @@
-"""doctor finds what is wrong with the machine: log, clock, store, daemon, units, map, sockets; and what Postfix says."""
+"""doctor finds what is wrong with the machine: log, clock, store, daemon, units, map, sockets, and in a conversation."""
 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.lab import _POSTFIX, LOG, MAP, SERVER4, Daemon, Lab, wait_for
+from tests.end_to_end.lab import _POSTFIX, LOG, MAP, SERVER4, Daemon, Lab, _answers, wait_for
 from tests.end_to_end.patient import CLIENT, CONFIG_DIR, CRON, MAIN, Findings, Patient, faults, well
 from tests.end_to_end.test_system import installed
 
@@ -159,10 +158,9 @@ def test_a_store_that_is_broken(patient: Patient) -> None:
     assert found(patient.doctor()[1], "store", f"{STORE}: ")
 
 
-def test_a_store_that_the_daemons_user_may_not_write(patient: Patient, installed: Path) -> None:
+def test_a_store_that_the_daemons_user_may_not_write(installed: Path, patient: Patient) -> None:
     """Somebody ran the daemon as root once."""
     patient.daemon.stop()
-    shutil.chown(STORE, "root", "root")
     assert found(patient.doctor()[1], "store", f"{STORE} may not be written by user pop-before-smtp")
 
 
@@ -209,6 +207,7 @@ def test_no_sweep(patient: Patient) -> None:
 
 def test_units_that_are_not_enabled(patient: Patient) -> None:
     """Systemd knows them, and starts neither; then one."""
+    patient.environment["SYSTEMD_OFFLINE"] = "1"  # nobody answers on the bus; systemctl reads the files
     SYSTEMD.mkdir(parents=True)
     try:
         for unit in UNITS:
@@ -254,10 +253,8 @@ def test_a_map_that_lets_a_stranger_in(patient: Patient) -> None:
     entry = "192.0.2.19\tOK\n"
     subprocess.run(["postmap", "-i", f"lmdb:{MAP.with_suffix('')}"], input=entry, text=True, check=True)
     findings = patient.doctor()[1]
-    subprocess.run(["postmap", "-d", "192.0.2.19", f"lmdb:{MAP.with_suffix('')}"], check=True)
-    assert found(
-        findings, "postfix_map", f"lmdb:{MAP.with_suffix('')}: lets in 1 clients whose time is over or who never"
-    )
+    subprocess.run(["postmap", "-d", "192.0.2.19", f"lmdb:{MAP.with_suffix('')}"], check=False)
+    assert found(findings, "postfix_map", f"lmdb:{MAP.with_suffix('')}: lets in 1 clients whose time is over")
 
 
 def test_a_result_that_postfix_does_not_know(patient: Patient, tmp_path: Path) -> None:
@@ -270,6 +267,7 @@ def test_a_result_that_postfix_does_not_know(patient: Patient, tmp_path: Path) -
 
 def test_a_map_type_that_this_postfix_cannot_read(patient: Patient, tmp_path: Path) -> None:
     """postfix-lmdb is not installed."""
+    patient.main += f"meta_directory = {CONFIG_DIR}\n"
     for path in (CONFIG_DIR / "dynamicmaps.cf", *(CONFIG_DIR / "dynamicmaps.cf.d").glob("*")):
         path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "lmdb" not in line))
     config = tmp_path / "lmdb.toml"
@@ -309,7 +307,7 @@ def test_postfix_is_stopped(patient: Patient) -> None:
     subprocess.run(["postfix", "stop"], check=True, capture_output=True)
     findings = patient.doctor()[1]
     subprocess.run(["postfix", "start"], check=True, capture_output=True)
-    wait_for("Postfix answers", lambda: socket.create_connection((SERVER4, 25), 1).recv(1))
+    wait_for("Postfix answers", lambda: _answers(SERVER4, 25))
     assert faults(findings) == [("mta", "Postfix does not run")]
 
 
@@ -347,7 +345,7 @@ def test_live_proves_that_strangers_are_refused_because_we_were_asked(patient: P
 
 def test_live_finds_an_open_relay(patient: Patient, postfix: Callable[[str], None]) -> None:
     """Whatever the configuration says that was looked at."""
-    postfix(_POSTFIX + MAIN.replace("    reject\n", "    permit\n"))
+    postfix(_POSTFIX + MAIN.replace("    reject\n", "    permit,\n    reject\n"))
     findings = patient.doctor("--live")[1]
     assert found(findings, "live", f"open relay: {SERVER4} as <> to <relay-test@example.com>: 250 ")
 
@@ -359,6 +357,8 @@ def test_live_finds_that_nobody_answers_postfix(patient: Patient, postfix: Calla
     findings = patient.doctor("--live")[1]
     assert found(findings, "live", "put off, as if somebody who is asked did not answer: ")
     assert any(finding["found"].startswith("inbound mail is taken: ") for finding in findings)
+    postfix(_POSTFIX + MAIN.replace("    reject\n", "    permit\n"))
+    assert found(patient.doctor("--live")[1], "live", "inbound mail is put off: <postmaster@lab.example>: 451 ")
     postfix(_POSTFIX + MAIN.replace("    permit_auth_destination,\n", ""))
     assert found(patient.doctor("--live")[1], "live", "inbound mail is put off: <postmaster@lab.example>: 451 ")
 
