@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from popbeforesmtp.links import Finding, Machine, sound, wrong
 from popbeforesmtp.links._ours import ours
 from popbeforesmtp.links._postfix import LISTS, Service
-from popbeforesmtp.links._restrictions import Fate, claims, fate, mend_relay, shown
+from popbeforesmtp.links._restrictions import Fate, Restriction, claims, fate, mend_relay, shown
 
 PLACE = 80
 
@@ -30,22 +30,13 @@ def look(machine: Machine) -> Iterator[Finding]:
 
 def _problem(service: Service) -> str | None:
     """Say how a stranger gets through."""
-    refusing = []
-    for name in LISTS:
-        restrictions = service.restrictions(name)
-        what, by = fate(restrictions)
-        if what is Fate.REFUSED:
-            refusing.append(restrictions)
-        elif what is Fate.LET_IN and name == "relay":
-            open_by = f": {by} in smtpd_relay_restrictions lets everybody in"
-            if not any(fate(service.restrictions(other))[0] is Fate.REFUSED for other in LISTS):
-                return f"{service.name} is an open relay{open_by}"
+    lists = [service.restrictions(name) for name in LISTS]
+    refusing = [each for each in lists if fate(each)[0] is Fate.REFUSED]
     if not refusing:
-        if any(each.name in _WANTED for name in ("relay", "recipient") for each in service.restrictions(name)):
-            return f"{service.name} is an open relay: no list refuses strangers"
-        return (
-            f"{service.name} takes no mail: Postfix insists on reject or reject_unauth_destination in one of its lists"
-        )
+        if not any(_insisted(service.restrictions(name)) for name in ("relay", "recipient")):
+            return f"{service.name} takes no mail: Postfix insists on reject or reject_unauth_destination in a list"
+        by = next((by for what, by in map(fate, lists) if what is Fate.LET_IN), None)
+        return f"{service.name} is an open relay: " + (f"{by} lets everybody in" if by else "no list refuses strangers")
     forgeable = [claims(restrictions) for restrictions in refusing]
     if all(forgeable):
         return (
@@ -53,3 +44,9 @@ def _problem(service: Service) -> str | None:
             " any client says of itself"
         )
     return None
+
+
+def _insisted(restrictions: tuple[Restriction, ...]) -> bool:
+    """Say whether a list has what Postfix dies without (smtpd_check.c, has_required)."""
+    permit = next((place for place, each in enumerate(restrictions) if each.name == "permit"), len(restrictions))
+    return any(each.name in _WANTED and not each.warns for each in restrictions[:permit])

@@ -184,19 +184,19 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {  # how it is planted, the link tha
     ),
     # --- open relays
     "an open relay": (
-        _main("    reject\n", "    permit,\n    reject\n"),
+        _main("    permit_auth_dest", "    check_client_access static:OK,\n    permit_auth_dest"),
         "postfix_relay",
-        "smtp/inet is an open relay: permit in smtpd_relay_restrictions lets everybody in",
+        "smtp/inet is an open relay: check_client_access static:OK lets everybody in",
     ),
     "no end": (
         _main(f"    {_RELAY},\n    reject\n", f"    {_RELAY}\n"),
         "postfix_relay",
-        "smtp/inet takes no mail: Postfix insists on reject or reject_unauth_destination in one of its lists",
+        "smtp/inet takes no mail: Postfix insists on reject or reject_unauth_destination in a list",
     ),
     "refusals that are only logged": (
         _main("    reject\n", "    warn_if_reject reject\n"),
         "postfix_relay",
-        "smtp/inet is an open relay: no list refuses strangers",
+        "smtp/inet takes no mail: Postfix insists on reject or reject_unauth_destination in a list",
     ),
     "senders are believed": (
         _main(
