@@ -1,4 +1,4 @@
-"""doctor finds what is wrong with the machine, log, clock, store, daemon, units, map and sockets; and by a conversation."""
+"""doctor finds what is wrong with log, clock, store, daemon, units, map and sockets, and by a conversation."""
 
 import os
 import shutil
