@@ -112,7 +112,5 @@ def _source(section: "Section") -> str:
     """Write a source's table."""
     import json
 
-    values = "".join(
-        f"{key} = {json.dumps(value)}\n" for key, value in section.values.items()
-    )  # TOML's texts are JSON's
+    values = "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.values.items())  # TOML's too
     return f'[[source]]\ntype = "{section.type}"\n{values}'

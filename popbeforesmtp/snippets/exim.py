@@ -8,7 +8,7 @@ from popbeforesmtp.snippets import contrib
 
 TITLE = "Exim"
 TRUSTED = """\
-# These need no authorization: write the networks that Exim lets relay anyway, those of its relay_from_hosts.
+# These need no authorization: write the networks that Exim lets relay anyway.
 trusted = []"""
 DEBIAN = Path("/etc/exim4/update-exim4.conf.conf")
 """Debian makes Exim's configuration of this."""

@@ -75,7 +75,7 @@ def _paragraphs(postfix: Postfix, us: Ours) -> Iterator[str]:
         if "smtpd_relay_restrictions" in service.overrides and not is_asked(us, service):
             mended = mend_relay(service.restrictions("relay"), us.check(), us.means)
             command = service.setting("smtpd_relay_restrictions", shown(mended))
-            yield f"# If roaming clients send to {service.name} too, which master.cf gives lists of its own:\n#   {command}\n"
+            yield f"# If roaming clients send to {service.name} too, with lists of its own:\n#   {command}\n"
 
 
 def _is_strict(main: Service, name: str, us: Ours) -> bool:

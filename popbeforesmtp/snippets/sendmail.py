@@ -7,7 +7,7 @@ from popbeforesmtp.snippets import contrib
 
 TITLE = "Sendmail"
 TRUSTED = """\
-# These need no authorization: write the networks that Sendmail lets relay anyway, those of RELAY in /etc/mail/access, and class R.
+# These need no authorization: write the networks that Sendmail lets relay anyway.
 trusted = []"""
 CONFIGURATION = Path("/etc/mail/sendmail.mc")
 """What sendmail.cf is made of, on Debian and elsewhere."""

@@ -1,5 +1,6 @@
 """What init writes works as it is, and what it prints for the mail server is what the mail server needs."""
 
+import json
 import os
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def run(lab: Lab, tmp_path: Path) -> Iterator[Callable[[Path], Daemon]]:
 def test_with_postfix_and_dovecot_all_works_as_it_is_written(
     run: Callable[[Path], Daemon], lab: Lab, postfix: Change, tmp_path: Path
 ) -> None:
-    """The printed lines go behind an administrator's own main.cf: a blocklist, and a relay list with an entry of theirs."""
+    """The printed lines take the place of an administrator's own: a blocklist, and a relay list with more in it."""
     postfix(_POSTFIX + _OWN_LISTS)
     assert lab.clients.pop3_login(CLIENT)  # so that there is a log to find
     wait_for("the log shows it", lambda: "Login: " in LOG.read_text())
@@ -77,8 +78,8 @@ def test_with_postfix_and_dovecot_all_works_as_it_is_written(
     wait_for("the login lets it in", lambda: lab.clients.rcpt(LISTED).accepted)
     assert "blocked using rbl.example" in lab.clients.rcpt(LISTED_STRANGER, to=OWN).text
     doctor = daemon.command("doctor", "--json")
-    links = [name for name, _ in faults(__import__("json").loads(doctor.stdout)) if name.startswith("postfix")]
-    assert links == ["postfix_lookup"] * len(links)  # the lab's other ports, which ask maps of other types
+    found = [sentence for name, sentence in faults(json.loads(doctor.stdout)) if name.startswith("postfix")]
+    assert not [sentence for sentence in found if "main.cf" in sentence or "smtp/inet" in sentence]  # the lab has more
 
 
 def test_a_configuration_that_is_there_is_never_overwritten_unasked(lab: Lab, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_with_nothing_there_is_a_configuration_that_waits_for_what_comes(lab: La
         program = [sys.executable, "-m", "popbeforesmtp", "run", "--config", str(config)]
         process = subprocess.Popen([*_NOTHING, *program], stderr=output)
     try:
-        wait_for("it is ready", lambda: "ready authorizations=0" in log.read_text() or process.poll() is not None)
+        wait_for("it is ready", lambda: "ready authorizations=" in log.read_text() or process.poll() is not None)
         assert process.poll() is None, log.read_text()
         assert "there is no Postfix to ask" in log.read_text()
     finally:
