@@ -17,6 +17,8 @@ from popbeforesmtp.links import _access
 from popbeforesmtp.links._postfix import Postfix, read_postfix
 from popbeforesmtp.survey import Survey
 
+_OTHERS = ("exim", "sendmail")  # mail servers that cannot be on one machine with Postfix
+
 
 @dataclass
 class Machine:
@@ -77,7 +79,9 @@ class Machine:
 
     @cached_property
     def postfix(self) -> Postfix | None:
-        """What Postfix says of itself; None where there is none that can be asked."""
+        """What Postfix says of itself; None where there is none that can be asked, or another mail server is meant."""
+        if self.settings.mtas and all(section.type in _OTHERS for section in self.settings.mtas):
+            return None
         try:
             return read_postfix()
         except UnavailableError:
@@ -133,6 +137,17 @@ class Machine:
         running = self._running("lookups")
         return self._wanted_lookups if running is None else running
 
+    def map_names_of(self, kind: str) -> list[str]:
+        """Return the names of the maps of another mail server, as they are configured; without those that cannot be."""
+        names = []
+        for section in self.found.mtas:
+            if section.type == kind:
+                with suppress(PopBeforeSmtpError):
+                    access_map = wiring.open_map(section)
+                    names.append(access_map.name)
+                    access_map.close()
+        return names
+
     @property
     def changed(self) -> list[str]:
         """The maps and lookups that a daemon would have that started now, and that the one that runs has not."""
@@ -147,14 +162,7 @@ class Machine:
 
     @cached_property
     def _wanted_maps(self) -> list[str]:
-        names = []
-        for section in self.found.mtas:
-            if section.type == "postfix":
-                with suppress(PopBeforeSmtpError):
-                    access_map = wiring.open_map(section)
-                    names.append(access_map.name)
-                    access_map.close()
-        return names
+        return self.map_names_of("postfix")
 
     @cached_property
     def _wanted_lookups(self) -> list[str]:

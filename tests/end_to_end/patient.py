@@ -61,20 +61,33 @@ def faults(findings: Findings) -> list[tuple[str, str]]:
 def well(lab: Lab, daemon: Daemon) -> Iterator[Patient]:
     """Make all well: the distribution's master.cf, our own lines for main.cf, and somebody who logged in."""
     shutil.copytree("/etc/postfix", CONFIG_DIR)
+    try:
+        with swept():
+            yield _logged_in(lab, daemon)
+    finally:
+        shutil.rmtree(CONFIG_DIR)
+
+
+@contextmanager
+def swept() -> Iterator[None]:
+    """Have a line for cron, which is what there is without systemd."""
     CRON.parent.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", CRON.parent], check=True)
     CRON.write_text("* * * * * root pop-before-smtp sweep\n")
     try:
-        assert lab.clients.pop3_login(CLIENT)
-        wait_for("the login is granted", lambda: f"granted client={CLIENT} " in daemon.said())
-        wait_for("the map holds it", lambda: _in_map(CLIENT))
-        wait_for("the store holds it", lambda: CLIENT in daemon.command("list").stdout)
-        services = subprocess.run(["postconf", "-M"], capture_output=True, text=True, check=True).stdout
-        own = [line for line in services.splitlines() if not line.split()[0].isdigit()]  # without the lab's own ports
-        yield Patient(daemon, _POSTFIX + MAIN, "\n".join(own) + "\n")
+        yield
     finally:
         subprocess.run(["umount", CRON.parent], check=True)
-        shutil.rmtree(CONFIG_DIR)
+
+
+def _logged_in(lab: Lab, daemon: Daemon) -> Patient:
+    assert lab.clients.pop3_login(CLIENT)
+    wait_for("the login is granted", lambda: f"granted client={CLIENT} " in daemon.said())
+    wait_for("the map holds it", lambda: _in_map(CLIENT))
+    wait_for("the store holds it", lambda: CLIENT in daemon.command("list").stdout)
+    services = subprocess.run(["postconf", "-M"], capture_output=True, text=True, check=True).stdout
+    own = [line for line in services.splitlines() if not line.split()[0].isdigit()]  # without the lab's own ports
+    return Patient(daemon, _POSTFIX + MAIN, "\n".join(own) + "\n")
 
 
 def _in_map(client: str) -> bool:
