@@ -1,6 +1,7 @@
 """The control socket: the daemon answers its commands, and survives whatever else connects."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_junk_stops_nothing(tmp_path: Path, junk: bytes) -> None:
                 pass
         return ask(path, "echo")
 
-    assert served(path, disturb) == {"command": "echo"}
+    assert served(path, disturb) == {"command": "echo", "uid": os.getuid()}
 
 
 def test_the_socket_is_for_its_owner_and_group(tmp_path: Path) -> None:
