@@ -36,7 +36,7 @@ class Machine:
         except (
             PopBeforeSmtpError
         ) as error:  # the daemon would not start; what else there is to say is said all the same
-            less = replace(self.settings, insecure_log=True, trusted_required=False)
+            less = replace(self.settings, insecure_log=True, rules=replace(self.settings.rules, trusted_required=False))
             return detect.find(less, lambda _: None, now), error
 
     @property
@@ -143,7 +143,7 @@ class Machine:
         for section in self.found.mtas:
             if section.type == kind:
                 with suppress(PopBeforeSmtpError):
-                    access_map = wiring.open_map(section)
+                    access_map = wiring.open_map(section, self.settings.rules)
                     names.append(access_map.name)
                     access_map.close()
         return names
@@ -169,5 +169,5 @@ class Machine:
         names = []
         for section in self.found.lookups:
             with suppress(PopBeforeSmtpError):
-                names.append(wiring.open_lookup(section).name)
+                names.append(wiring.open_lookup(section, self.settings.rules).name)
         return names

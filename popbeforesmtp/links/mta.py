@@ -23,14 +23,14 @@ def look(machine: Machine) -> Iterator[Finding]:
         )
     for section in found.mtas:
         try:
-            access_map = wiring.open_map(section)
+            access_map = wiring.open_map(section, machine.settings.rules)
             access_map.close()
             yield sound(f"access map: {access_map.name}")
         except PopBeforeSmtpError as error:
             yield _split(str(error))
     for section in found.lookups:
         try:
-            yield sound(f"live answers: {wiring.open_lookup(section).name}")
+            yield sound(f"live answers: {wiring.open_lookup(section, machine.settings.rules).name}")
         except PopBeforeSmtpError as error:
             yield _split(str(error))
     if machine.postfix is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from popbeforesmtp import wiring
+from popbeforesmtp.addresses import parse_address
 from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
 from popbeforesmtp.links import Finding, Machine, note, sound, wrong
 from popbeforesmtp.links._access import READ, barrier
@@ -74,11 +75,13 @@ def _compare(machine: Machine, name: str, held: dict[str, str]) -> Iterator[Find
             allowed = {str(entry.client) for entry in store.load(machine.clock.now())}
         finally:
             store.close()
-    extra = sorted(set(held) - allowed)
+    # What is refused stands in it too (restrict), and IPv6 networks in a form of the map's own.
+    clients = {key for key, value in held.items() if _GRANTS.fullmatch(value) and parse_address(key) is not None}
+    extra = sorted(clients - allowed)
     if extra:
         yield wrong(
             f"{name}: lets in {len(extra)} clients whose time is over or who never logged in, such as {extra[0]}",
             "`pop-before-smtp sweep`, and let a timer or cron run it every minute",
         )
     else:
-        yield sound(f"{name}: holds {len(held)} clients, all of whom may relay")
+        yield sound(f"{name}: holds {len(clients)} clients, all of whom may relay")

@@ -37,7 +37,7 @@ def test_with_nothing_a_configuration_is_written_all_the_same(
     wiring.check(settings)
     assert settings.sources is not None
     assert settings.sources[0].values == {"path": str(machine / "mail.log")}
-    assert (settings.mtas, settings.trusted) == (None, None)
+    assert (settings.mtas, settings.rules.trusted) == (None, None)
     assert "#   log: " in path.read_text()
     assert "No mail server was found" in capsys.readouterr().out
 

@@ -67,6 +67,7 @@ def test_nothing_is_wrong_where_all_is_well(doctor: Callable[..., tuple[int, Fin
     assert not [finding for finding in findings if finding["link"].startswith("postfix")]
 
 
+_SHUT_OUT = f"Exim does not let in {CLIENT}, who logged in: 55"
 FAULTS = {
     "nobody asks": (
         ("hosts = +pop_before_smtp", "hosts = 127.0.0.1"),

@@ -1,6 +1,7 @@
 """doctor finds what is wrong with log, clock, store, daemon, units, map and sockets, and by a conversation."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -129,13 +130,14 @@ def test_a_log_without_any_login(patient: Patient) -> None:
     assert found(findings, "formats", f"{LOG}: the last 300 lines hold no login, logout or failure that we know")
 
 
-@pytest.mark.parametrize(("offset", "says"), [(-2, "2h behind"), (2, "2h ahead of")])
+@pytest.mark.parametrize(("offset", "says"), [(-2, "behind"), (2, "ahead of")])
 def test_stamps_of_another_zone(patient: Patient, offset: int, says: str) -> None:
     """Written now, in traditional syslog's stamps, by a program whose TZ is another."""
     time_there = (datetime.now().astimezone() + timedelta(hours=offset)).strftime("%b %e %H:%M:%S")
     LOG.write_text(f"{time_there} mx1 dovecot: pop3-login: Disconnected\n" * 3)
     findings = patient.doctor()[1]
-    assert found(findings, "clock", f"{LOG}: stamps lie a steady {says} this machine's clock")
+    (finding,) = [sentence for name, sentence in faults(findings) if name == "clock"]
+    assert re.fullmatch(rf"{LOG}: stamps lie a steady (2h|2h [0-9]s|1h 59m) {says} this machine's clock", finding)
 
 
 def test_a_clock_that_was_set_back(patient: Patient) -> None:
@@ -149,7 +151,7 @@ def test_many_accounts_behind_one_address(patient: Patient) -> None:
     """A proxy, whose address must never be authorized."""
     with LOG.open("a") as log:
         log.writelines(login(f"user{number}", "192.0.2.15") for number in range(20))
-    assert found(patient.doctor()[1], "crowds", f"{LOG}: 20 accounts logged in from 192.0.2.15: a proxy, a gateway")
+    assert found(patient.doctor()[1], "crowds", f"{LOG}: 192.0.2.15: 20 accounts log in from there;")
 
 
 def test_a_store_that_is_broken(patient: Patient) -> None:
