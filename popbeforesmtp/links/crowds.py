@@ -18,8 +18,8 @@ def look(machine: Machine) -> Iterator[Finding]:
             if len(accounts) >= CROWD and bar(client, rules) is None and client not in machine.found.trusted:
                 crowds = True
                 yield wrong(
-                    f"{name}: {client}: {len(accounts)} accounts log in from there; if it is a proxy, a webmail or a gateway"
-                    " of ours, all its users may relay with one login",
+                    f"{name}: {client}: {len(accounts)} accounts log in from there; if it is a proxy, a webmail or a"
+                    " gateway of ours, all its users may relay with one login",
                     f'[rules] never = ["{client}"], or let the server log the real address (Dovecot:'
                     " login_trusted_networks, haproxy_trusted_networks)",
                 )
