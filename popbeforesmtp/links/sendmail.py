@@ -77,6 +77,6 @@ def _ask(program: str, client: str) -> str:
         shown = "IPv6:" + ":".join(f"{int(group, 16):x}" for group in ip_address(client).exploded.split(":"))
     macros = {"{client_addr}": shown, "{client_name}": f"[{shown}]", "{client_resolve}": "FAIL", "r": "SMTP"}
     lines = [f".D{name}{value}" for name, value in macros.items()]
-    lines += [".Dfpostmaster@example.com", f"check_rcpt <{OUTSIDE}>"]
+    lines += [".D{mail_from}<>", f"check_rcpt <{OUTSIDE}>"]
     answers = [match[1] for match in map(_RETURNS.search, rehearse(program, ["-bt"], "\n".join(lines) + "\n")) if match]
     return answers[-1] if answers else ""
