@@ -1,7 +1,8 @@
 """The links of the chain from a login's log line to the mail server's answer; ``doctor`` looks at each.
 
 One file per link: its docstring says what it proves, ``PLACE`` where it stands in the chain, and ``look`` gives what
-was found. A new link is a new file; a file with an underscore in front is the links' own business.
+was found. A new link is a new file; a file with an underscore in front is their own business, and that
+of the lines that ``init`` prints.
 """
 
 import importlib

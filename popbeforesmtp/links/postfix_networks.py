@@ -1,15 +1,16 @@
 """Postfix trusts the networks of its owner, and not half of the world."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
 
 from popbeforesmtp import postconf
-from popbeforesmtp.addresses import Network
+from popbeforesmtp.addresses import Network, parse_network
 from popbeforesmtp.links import Finding, Machine, sound, wrong
 
 PLACE = 85
 
 _SHORTEST = {4: 16, 6: 32}  # bits of a network that one owner may well have
-_OWN = {4: ("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12"), 6: ("fc00::/7", "fe80::/10")}
+_OWN = tuple(map(parse_network, ("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "fc00::/7", "fe80::/10")))
 
 
 def look(machine: Machine) -> Iterator[Finding]:
@@ -44,17 +45,14 @@ def look(machine: Machine) -> Iterator[Finding]:
 
 
 def _is_wide(network: Network) -> bool:
-    own = any(str(network.network_address).startswith("::") or _inside(network, each) for each in _OWN[network.version])
-    return network.prefixlen < _SHORTEST[network.version] and (not own or network.prefixlen == 0)
+    """Say whether no single owner has such a network, but for those that are everybody's own (RFC 1918, RFC 4193)."""
+    return network.prefixlen < _SHORTEST[network.version] and not any(_holds(own, network) for own in _OWN)
 
 
-def _inside(network: Network, other: str) -> bool:
-    from ipaddress import ip_network
-
-    outer = ip_network(other)
-    return int(outer.network_address) == int(network.network_address) & int(outer.netmask) and (
-        network.prefixlen >= outer.prefixlen
-    )
+def _holds(outer: Network, network: Network) -> bool:
+    if isinstance(outer, IPv4Network) and isinstance(network, IPv4Network):
+        return network.subnet_of(outer)
+    return isinstance(outer, IPv6Network) and isinstance(network, IPv6Network) and network.subnet_of(outer)
 
 
 def _is_default(parameter: str) -> bool:
