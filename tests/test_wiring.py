@@ -140,3 +140,10 @@ def test_a_map_that_is_configured_no_longer_can_still_be_emptied(kind: str, tmp_
     access_map.replace({})
     access_map.close()
     assert access_map.name == name
+
+
+def test_what_nobody_sets_is_known_too() -> None:
+    """Where a setting has a default, without opening anything."""
+    assert str(wiring.default(stores, "sqlite", "path")) == "/var/lib/pop-before-smtp/state.sqlite"
+    assert wiring.default(stores, "memory", "path") is None
+    assert wiring.default(sources, "file", "path") is None
