@@ -124,6 +124,8 @@ def _play(folder: Path, seed: str, faults: int) -> Figures:
     finally:
         if world.figures.failed:
             world.figures.problems.append(f"world {seed}")
+        if world.figures.problems:  # said at once: a long run may be given up
+            _print("\n\n".join([f"world {seed}:", *world.figures.problems]))
         world.close()
         if small:
             subprocess.run(["umount", "-l", str(state)], check=False)
