@@ -110,7 +110,7 @@ class History:
         """
         # The path first: what is rotated away while we look is then a file that we have, not one that we missed.
         current = self._open_path()
-        return [*logs, *self._open_older(moment, [*logs, *current]), *current]
+        return _each_once([*logs, *self._open_older(moment, [*logs, *current]), *current])
 
     def find(self, place: Place, inodes: frozenset[int] = frozenset()) -> OpenLog | None:
         """Open the file that a place is in: rather the very file than a copy, rather a plain one than a packed one."""
@@ -284,7 +284,7 @@ def _is_there(file: Relative) -> bool:
 
 
 def _each_once(logs: Iterable[OpenLog]) -> list[OpenLog]:
-    """Return the logs, each file once: where several places fit it, as of files that hold a line alike, at the last."""
+    """Return the logs, each file once, as far as it was read: several places may fit it, or the path name it again."""
     found: dict[tuple[int, int], OpenLog] = {}
     for log in logs:
         other = found.pop(log.identity, None)

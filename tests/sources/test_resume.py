@@ -114,6 +114,17 @@ def test_a_file_that_two_places_fit_is_read_once(log: Path, offset: int) -> None
     assert data.strip() == b"one\ntwo"
 
 
+def test_a_file_that_the_path_comes_back_to_is_read_once(log: Path) -> None:
+    """It is open already, and was read; another was begun behind it."""
+    other = log.with_name("mail.log.1")
+    other.write_bytes(b"other, and so long that nobody takes it for the first\n")
+    log.write_bytes(b"one\n")
+    with other.open("rb") as behind, log.open("rb") as named:
+        places = [take_place(named.fileno(), 4), take_place(behind.fileno(), other.stat().st_size)]
+    append(log, b"two\n")
+    assert rest_after(log, write_checkpoint(places))[0] == b"two\n"
+
+
 # While the daemon was down
 
 
