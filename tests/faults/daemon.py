@@ -8,7 +8,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +98,16 @@ def _die_in_commits(die_at: Callable[[str], None]) -> None:
 def _die_in_publishes(die_at: Callable[[str], None]) -> None:
     put = _lmdb._put
 
-    class Keys(list[bytes]):
-        """Keys that are asked for inside the transaction."""
+    class Entries(dict[bytes, bytes]):
+        """Entries whose keys are asked for inside the transaction."""
 
         def __iter__(self) -> Iterator[bytes]:
             yield from super().__iter__()
             die_at("inside a publish")
 
-    def put_so(environment: Any, come: Collection[bytes], value: bytes, go: Collection[bytes] = ()) -> None:
+    def put_so(environment: Any, come: Mapping[bytes, bytes], go: Collection[bytes] = ()) -> None:
         die_at("before a publish")
-        put(environment, Keys(come), value, Keys(go))
+        put(environment, Entries(come), go)
         die_at("behind a publish, not synced")
 
     _lmdb._put = put_so
