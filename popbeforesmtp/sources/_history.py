@@ -17,6 +17,7 @@ from popbeforesmtp.sources._openlog import OpenLog
 from popbeforesmtp.sources._rotated import PACKED, Relative, relatives
 from popbeforesmtp.text import local
 
+_SLACK = 2_000_000_000  # nanoseconds by which a file system's times may lag behind ours
 _SECOND = 1_000_000_000  # nanoseconds
 
 _AT_MOST = 100
@@ -132,7 +133,9 @@ class History:
         if log.offset == 0:  # nothing was read of it that a copy could be told by
             return self._open_older(log.opened_at, known)
         copy = self._find(log.place(), reversed(self._relatives()))
-        return [] if copy is None else [copy, *self._open_older(copy.modified(), [*known, copy])]
+        if copy is None:  # none was made before the truncation, but one may have been since
+            return self._open_older(log.last_grown() - _SLACK, known)
+        return [copy, *self._open_older(copy.modified(), [*known, copy])]
 
     def start(self, log: OpenLog) -> None:
         """Go to the start of the window in a log that has become ready. Raises OSError."""

@@ -123,6 +123,10 @@ class OpenLog:
         if not inside_line:
             self._whole, self._whole_tail = self.offset, self._tail
 
+    def last_grown(self) -> int:
+        """Say when something new was last read of it, in nanoseconds since 1970 as files have them."""
+        return time.time_ns() - int((time.monotonic() - self.grown_at) * 1e9)
+
     def place(self) -> Place:
         """Describe how far it was read: never to the middle of a line."""
         if self._place is not None:
