@@ -37,7 +37,7 @@ _SHAPES = {
     "lip": _ADDRESS + "+",
     "port": _PORT,
     "pid": _PID,
-    "service": r"(?:pop3|imap)",
+    "service": r"(?:pop3|imap|sieve|managesieve|submission)",
     "mail_pid": rf"(?P<mail_pid>{_PID})",
     "secured": r"(?:TLS|TSL|secured)",
     "cipher": _CIPHER,
@@ -80,7 +80,7 @@ _HEAD = """\
 title = "Dovecot, by its own settings"
 programs = ["dovecot"]
 own_log = true
-begins = ["pop3-login: ", "imap-login: ", "pop3", "imap"]
+begins = ["pop3-login: ", "imap-login: ", "managesieve-login: ", "submission-login: ", "pop3", "imap"]
 log = ["where dovecot.conf says"]
 address = "on the login line, where login_log_format_elements has it"
 attacker = "user; mechanism, in failures"
@@ -143,7 +143,8 @@ def pattern(login_log_format: str, login_log_format_elements: str, mail_log_pref
         body = [_literal(before), word, _literal(between), listed, _literal(after)]
         if not word_first:
             body[1], body[3] = body[3], body[1]
-        text += _entry(event, [r"(?P<service>pop3|imap)-login:[ ](?:Info:[ ])?", *body])
+        services = "pop3|imap|managesieve|submission" if event == "login" else "pop3|imap"
+        text += _entry(event, [rf"(?P<service>{services})-login:[ ](?:Info:[ ])?", *body])
     text += _entry("logout", [prefix, _END])
     parse("dovecot", text)
     return text

@@ -1,15 +1,17 @@
 """Dovecot's lines: every layout from 2.0 to 2.4, and names that are made to look like other lines."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from popbeforesmtp.clock import Moment
 from popbeforesmtp.formats._engine import Engine
 from popbeforesmtp.formats._format import load
-from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+from popbeforesmtp.model import EventKind, LogMessage, Origin, Reason, SessionEvent, Verdict
+from popbeforesmtp.rules import Rules, decide
 
 NOW = datetime(2026, 11, 22, 7, 20, tzinfo=UTC)
 ENGINE = Engine([load("dovecot")])
@@ -194,7 +196,6 @@ def test_a_login_that_the_proxy_has_passed_on_is_read(reason: str) -> None:
     event = read(proxied(reason))
     assert event is not None
     assert (event.kind, event.client, event.user, event.session) == (EventKind.LOGIN, "192.0.2.1", "alice", "a+/=")
-    assert read(proxied(reason).replace("imap-login", "managesieve-login")) is None
 
 
 @pytest.mark.parametrize("reason", ENDED)
@@ -218,9 +219,8 @@ def test_no_name_makes_a_login_of_what_the_proxy_says_of_a_failure(user: str, re
 @pytest.mark.parametrize(
     "service",
     [
-        "submission-login",
-        "managesieve-login",
         "sieve-login",
+        "submission(alice)<1><a>",
         "lmtp(alice)<1><a>",
         "lmtp",
         "imap",
@@ -229,9 +229,20 @@ def test_no_name_makes_a_login_of_what_the_proxy_says_of_a_failure(user: str, re
     ],
 )
 def test_no_other_service_opens_relay(service: str) -> None:
-    """Only a POP or IMAP login does; a submission login would renew itself for ever."""
+    """Only a POP or IMAP login does."""
     assert read(login()) is not None
     assert read(login().replace("imap-login", service, 1)) is None
+
+
+@pytest.mark.parametrize("service", ["managesieve", "submission"])
+@pytest.mark.parametrize("line", [login(), *(proxied(reason) for reason in PROXYING)])
+def test_a_login_to_submit_or_to_filter_is_refused_by_name(service: str, line: str) -> None:
+    """It would renew itself for ever, or opens no mailbox; whoever reads the log learns why it does not count."""
+    event = read(line.replace("imap-login", f"{service}-login", 1))
+    assert event is not None
+    assert (event.kind, event.client, event.service) == (EventKind.LOGIN, "192.0.2.1", service)
+    decision = decide(event, Origin("mail.log", 0), Moment(NOW, 0.0), Rules(timedelta(minutes=30)))
+    assert (decision.verdict, decision.reason) == (Verdict.REFUSE, Reason.SERVICE)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,10 @@ def test_a_login_is_read_by_the_settings_it_was_written_by(word: str, elements: 
     event = read(f"imap-login: {text}", word, elements)
     assert event is not None
     assert (event.kind, event.client, event.user, event.service) == (EventKind.LOGIN, "192.0.2.1", "alice", "imap")
-    assert read(f"managesieve-login: {text}", word, elements) is None
+    other = read(f"managesieve-login: {text}".replace("imap", "sieve"), word, elements)
+    assert other is not None
+    assert other.service == "managesieve"
+    assert read(f"lmtp-login: {text}", word, elements) is None
 
 
 def test_an_ipv6_address_with_a_port_is_read_without_it() -> None:
