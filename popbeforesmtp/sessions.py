@@ -91,6 +91,8 @@ class Sessions:
             return event if event.kind in (EventKind.LOGIN, EventKind.LOGOUT, EventKind.FAILURE) else None
         if event.writer and not self._is_whole(event):
             return None
+        if event.cut:  # its end, where the server writes the address, is missing: what stands there is a name's
+            event = replace(event, client=None)
         key = None if event.key is None else (event.format, event.key)
         match event.kind:
             case EventKind.CONNECT:
