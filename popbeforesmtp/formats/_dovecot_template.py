@@ -68,6 +68,23 @@ _FAILURE = (
     r"(?:,[ ][0-9]{1,9}(?:[ ]attempts|/[0-9]{1,9}[ ]successful[ ]auths)(?:[ ]in[ ][0-9]{1,9}[ ]secs)?)?\)"
     r"(?:[ ]\([a-z_]{1,40}\))?"
 )
+_PLAIN = r'[^\x00-\x20\x7f<>()\[\],="]{1,128}+'
+_TO = r"(?:[A-Za-z0-9._-]|:(?![ ])){1,255}"
+_PROXY = rf"proxy\({_PLAIN}(?:,[A-Za-z0-9.:_-]{{1,255}}+)?\):[ ]"
+_NOTE = r"(?:[ ]\([^\x00-\x1f\x7f()]{1,300}+\))?"
+_PROXIED = "\n".join(
+    (
+        rf"{_PROXY}[Ss]tarted[ ]proxying[ ]to[ ]<?{_TO}>?(?::[0-9]{{1,5}}+)?(?:/{_PLAIN})?",
+        rf"{_NOTE}(?:[ ]from[ ]{_TO})?(?:[ ]as[ ]user[ ]{_PLAIN})?{_NOTE}{_NOTE}",
+    )
+)
+_UNPROXIED = (
+    rf"{_PROXY}(?:disconnecting[ ]{_ADDRESS}+|Disconnected[ ]by[ ](?:client|server|proxy)"
+    r"|Killed[ ]by[ ](?:admin|director))"
+    r"[^\x00-\x1f\x7f<>]{0,400}?"
+)
+"""What the login proxy writes in place of the word; see dovecot.toml. Anybody may come as far as the server behind it,
+so no name has a delimiter here."""
 _END = (
     r"(?:Disconnected(?:[ ]for[ ]inactivity)?|Logged[ ]out|Connection[ ]closed)[^<>\n]{0,300}?"
     "\n"
@@ -131,15 +148,16 @@ def load(path: Path, settings: dict[str, str]) -> Format:
 def pattern(login_log_format: str, login_log_format_elements: str, mail_log_prefix: str) -> str:
     """Return the text of a format file that reads what Dovecot writes by these settings.
 
-    The lines of the login proxy are not in it. Raises DataError where the lines cannot be read safely.
+    Raises DataError where the lines cannot be read safely.
     """
     elements = [_parts("login_log_format_elements", element) for element in login_log_format_elements.split()]
     _check(elements)
     before, between, after, word_first = _layout(login_log_format)
     prefix = _prefix(mail_log_prefix)
     text = _HEAD
-    for event, word in (("login", _SUCCESS), ("failure", _FAILURE)):
-        listed = _elements(elements, event)
+    words = (("login", _SUCCESS), ("failure", _FAILURE), ("login", _PROXIED), ("logout", _UNPROXIED))
+    for event, word in words:
+        listed = _elements(elements, event, proxied=word in (_PROXIED, _UNPROXIED))
         body = [_literal(before), word, _literal(between), listed, _literal(after)]
         if not word_first:
             body[1], body[3] = body[3], body[1]
@@ -224,7 +242,7 @@ def _layout(login_log_format: str) -> tuple[str, str, str, bool]:
     return (*around, names[0] == "message")
 
 
-def _elements(elements: list[list[_Part]], event: str) -> str:
+def _elements(elements: list[list[_Part]], event: str, *, proxied: bool) -> str:
     """Write the elements as a pattern: those that may be empty are left out by Dovecot together with their comma."""
     needed = [not any(part.kind in _MAY_BE_EMPTY for part in element) for element in elements]
     if event == "failure":
@@ -232,7 +250,7 @@ def _elements(elements: list[list[_Part]], event: str) -> str:
     first = needed.index(True)
     text = ""
     for number, element in enumerate(elements):
-        piece = "".join(_shape(element, place, event) for place in range(len(element)))
+        piece = "".join(_shape(element, place, event, proxied=proxied) for place in range(len(element)))
         if number < first:
             text += f"(?:{piece},[ ])?"
         elif number == first:
@@ -243,9 +261,11 @@ def _elements(elements: list[list[_Part]], event: str) -> str:
     return text
 
 
-def _shape(element: list[_Part], place: int, event: str) -> str:
+def _shape(element: list[_Part], place: int, event: str, *, proxied: bool) -> str:
     """Write one part of an element as a pattern."""
     part = element[place]
+    if part.kind == _USER and proxied:
+        return f"(?P<user>{_PLAIN})"
     if part.kind == _USER:
         return (
             r"(?P<user>[^\n]{0,2000})"

@@ -57,6 +57,7 @@ HEADERS = [
 """Every stamp, and everything that may stand behind one."""
 
 LOG4J = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8},[0-9]{3} ")
+TRACE = re.compile(rb"[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}\.[0-9]{3} [0-9]{4} \[")
 
 
 @lru_cache(10_000)
@@ -158,6 +159,11 @@ class Rewriter:
         text = self.text(read_as.text)
         if LOG4J.match(line):
             return f"{when:%Y-%m-%d %H:%M:%S},123 ".encode() + text
+        if TRACE.match(line):
+            return (
+                f"{when:%b} {when.day:2} {when:%H:%M:%S}.123 {when:%Y} [{self.pid(read_as.writer).decode()}] ".encode()
+                + text
+            )
         if re.match(rb"[A-Z][a-z]{2} [0-9]", line):
             return ZONELESS["zero padded"](when).encode() + text
         return self.text(line)
