@@ -160,6 +160,7 @@ def test_what_proves_nothing_is_no_event(text: str) -> None:
         ("imap(alice)<7><a>: Connection closed (IDLE running for 0.001 secs) in=1 out=2", "a", "7"),
         ("imap(alice): Logged out in=26 out=770", None, None),
         ("imap(alice): Disconnected for inactivity in=26 out=770", None, None),
+        ("imap(alice): Disconnected: Logged out bytes=26/770", None, None),
         ("pop3(alice): Disconnected: Logged out top=0/0, retr=0/0, del=0/0, size=0", None, None),
     ],
 )
