@@ -1,5 +1,6 @@
 """What all packaged formats promise, whoever wrote them, and which samples show it."""
 
+import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -71,3 +72,18 @@ def test_no_two_formats_read_the_same_line_in_different_ways() -> None:
 def whole(of: LogMessage) -> tuple[bytes | None, bytes, int, int]:
     """Return a message as ``Engine.find`` takes it."""
     return of.program, of.text, 0, len(of.text)
+
+
+MANUAL = Path(__file__).parents[2] / "contrib" / "man" / "pop-before-smtp.8"
+
+
+def test_the_manual_says_of_every_format_which_versions_were_run_for_real() -> None:
+    """And of no other: who reads it decides by it."""
+    rows = dict(re.findall(r'^\.\\" ([a-z0-9-]+)\n\.It (.*)$', MANUAL.read_text(encoding="utf-8"), re.MULTILINE))
+    assert sorted(rows) == packaged()
+    for name, row in rows.items():
+        _, _, run, address, strangers = (cell.strip() for cell in row.split(" Ta "))
+        said = re.match(r"run for real: ([0-9a-z., ]+)", source(name)["checked"])
+        assert run == "-" if said is None else set(run.split(", ")) == set(re.findall(r"[0-9][0-9a-z.]*", said[1]))
+        assert ("IPv4 only" in address) == ("IPv4 only" in source(name)["address"])
+        assert strangers
