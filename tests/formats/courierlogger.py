@@ -14,6 +14,26 @@ PIECE = 511
 BUFFER = 4096
 """Bytes that a stream of glibc reads from a pipe at once."""
 PREFIX = "INFO: "
+PERFECT = b"LOGIN, user=alice, ip=[::ffff:9.9.9.9], port=[4242]"
+"""A login as the server writes it, from an address that never is a client."""
+SHORT = b"INFO: Disconnected, ip=[203.0.113.5], port=[40005]\n"
+LATE = [
+    line
+    for _ in range(16)
+    for line in (
+        b"INFO: LOGIN FAILED, user="
+        + (b"A" * 230 + b" " * (PIECE - len(PERFECT)) + PERFECT).ljust(849, b"A")
+        + b", ip=[203.0.113.5], port=[40005]\n",
+        *[SHORT] * 14,
+    )
+]
+"""Lines that bring a record of a stranger's choice, where they all wait; found by trying lengths. It does not stand
+right behind the record that was cut."""
+
+
+def failed(name: bytes) -> bytes:
+    """Write the line of a failed login, as courier_safe_printf does."""
+    return (b"INFO: LOGIN FAILED, user=" + name + b", ip=[203.0.113.5], port=[40005]")[:1024] + b"\n"
 
 
 class Record(NamedTuple):
