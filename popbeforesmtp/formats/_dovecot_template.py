@@ -63,14 +63,14 @@ _VARIABLE = re.compile(r"%(?:\{([^{}]*)\}|([A-Za-z$%]))")
 _LABEL = re.compile(r"[A-Za-z_]{2,20}[=:<\[(]+\Z")
 _SUCCESS = "(?:Login|Logged[ ]in)"
 _FAILURE = (
-    r"(?:Disconnected|Aborted[ ]login|Login[ ]aborted)[^<>()\n]{0,200}"
+    r"(?:Disconnected|Aborted[ ]login|Login[ ]aborted)[^<>()\n]{0,200}(?:\(\)[^<>()\n]{0,200})?"
     r"[ ]\((?:auth[ ]failed|authorization[ ]failed|user[ ]disabled|password[ ]expired)"
     r"(?:,[ ][0-9]{1,9}(?:[ ]attempts|/[0-9]{1,9}[ ]successful[ ]auths)(?:[ ]in[ ][0-9]{1,9}[ ]secs)?)?\)"
     r"(?:[ ]\([a-z_]{1,40}\))?"
 )
 _PLAIN = r'[^\x00-\x20\x7f<>()\[\],="]{1,128}+'
-_TO = r"(?:[A-Za-z0-9._-]|:(?![ ])){1,255}"
-_PROXY = rf"proxy\({_PLAIN}(?:,[A-Za-z0-9.:_-]{{1,255}}+)?\):[ ]"
+_TO = r"(?:[A-Za-z0-9._\[\]-]|:(?![ ])){1,255}"
+_PROXY = rf"proxy\({_PLAIN}(?:,[A-Za-z0-9.:_\[\]-]{{1,255}}+)?\):[ ]"
 _NOTE = r"(?:[ ]\([^\x00-\x1f\x7f()]{1,300}+\))?"
 _PROXIED = "\n".join(
     (

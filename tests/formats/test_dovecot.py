@@ -41,6 +41,7 @@ REASONS = (
     "Login aborted: Logged out (auth failed, 1 attempts in 0 secs) (auth_failed)",
     "Disconnected: Inactivity (auth failed, 1 attempts in 180 secs)",
     "Disconnected (auth failed, 1 attempts)",
+    "Disconnected: Connection closed: SSL_read() failed: Connection reset by peer (auth failed, 1 attempts in 2 secs)",
     "Aborted login (proxy dest auth failed)",
     "Login aborted: Logged out (proxy dest authentication failure, 1/2 successful auths in 3 secs)"
     " (proxy_dest_auth_failed)",
@@ -177,6 +178,7 @@ def test_the_end_of_a_session_is_a_logout(text: str, session: str | None, mail_p
 PROXYING = (
     "proxy({}): started proxying to 10.0.0.5:143",
     "proxy({}): started proxying to 2001:db8::5:143/other (master root)",
+    "proxy({},[2001:db8::5]:143): Started proxying to <[2001:db8::5]:143> (0.012 secs)",
     "proxy({},10.0.0.5:143): Started proxying to <10.0.0.5> (<mail.example.net>) from 10.0.0.1 as user x (0.012 secs)",
 )
 ENDED = (
