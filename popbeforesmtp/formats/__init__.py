@@ -8,6 +8,9 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 from popbeforesmtp.sieve import Sieve
 
+NO_MAILBOX = frozenset(("managesieve", "submission"))
+"""Services whose logins are read only to be refused by name: they prove a password, but open no mailbox."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Kind:

@@ -37,6 +37,7 @@ class _Order(TypedDict, total=False):
     writer: bytes
     cut: bool
     ends: bool
+    size: int
 
 
 class Engine:
@@ -204,8 +205,7 @@ class Engine:
         """
         cuts = [known.cut for known in self._by_program.get(program, ()) if known.cut is not None]
         ends = any(cut.ends.search(message.text) for cut in cuts)
-        cut = not ends and any(message.text.startswith(cut.begins) for cut in cuts)
-        return {"writer": message.writer, "cut": cut, "ends": ends}
+        return {"writer": message.writer, "cut": bool(cuts) and not ends, "ends": ends, "size": len(message.text)}
 
     def _is_genuine(self, name: str, sender: Sender) -> bool:
         profile = self._formats[name].journal

@@ -96,8 +96,7 @@ class Profile:
 class Cut:
     """How to tell a record that a logger has cut, whose rest then looks like a record of its own."""
 
-    begins: bytes  # a record that begins so …
-    ends: re.Pattern[bytes]  # … and does not end so was cut
+    ends: re.Pattern[bytes]  # a record that does not look so may have been cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ def packaged() -> list[str]:
 def load(name: str) -> Format:
     """Read a packaged format by its name. Raises DataError where the file is not as it must be.
 
-    None of its logins and logouts holds control bytes: tests/formats/test_all.py proves it of each pattern.
+    None of its logins and logouts holds control bytes: tests/formats/test_patterns.py proves it of each pattern.
     """
     return _parse(name.lstrip("_"), text(name), _compile, checked=True)
 
@@ -187,9 +186,7 @@ def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -
             owners=tuple(str(owner) for owner in _list(data.get("owners", []))),
             begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
             services={_bytes(key): str(value) for key, value in data.get("services", {}).items()},
-            cut=None
-            if "cut" not in data
-            else Cut(_bytes(data["cut"]["begins"]), compiled(_bytes(data["cut"]["ends"]))),
+            cut=None if "cut" not in data else Cut(compiled(_bytes(data["cut"]["ends"]))),
             journal=None if "journal" not in data else _profile(data["journal"]),
             patterns=tuple(_pattern(entry, compiled, checked=checked) for entry in _list(data["pattern"])),
         )
