@@ -20,6 +20,7 @@ class Kind:
     event: EventKind
     service: str | None  # "pop3", "imap", or what the format calls it
     join: tuple[str, ...]  # what may name the session
+    tls: tuple[str, ...] = ()  # groups of which one matches where it was encrypted; none where the lines do not say
 
 
 class Found(NamedTuple):

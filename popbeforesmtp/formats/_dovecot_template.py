@@ -39,7 +39,7 @@ _SHAPES = {
     "pid": _PID,
     "service": r"(?:pop3|imap|sieve|managesieve|submission)",
     "mail_pid": rf"(?P<mail_pid>{_PID})",
-    "secured": r"(?:TLS|TSL|secured)",
+    "secured": r"(?:(?P<tls>TLS|TSL)|secured)",
     "cipher": _CIPHER,
     "session": r"(?P<session>[A-Za-z0-9+/=]{1,64}+)",
 }

@@ -178,6 +178,7 @@ class Engine:
             user=values.get("user"),
             service=kind.service,
             mechanism=mechanism and mechanism.upper(),
+            tls=any(name in values for name in kind.tls) if kind.tls else None,
             session=values.get("session"),
             mail_pid=values.get("mail_pid"),
             genuine=message.sender is None or self._is_genuine(kind.format, message.sender),
@@ -240,7 +241,7 @@ def _may_be(pattern: Pattern, text: bytes) -> bool:
 def _new_kind(known: Format, pattern: Pattern, called: bytes | None, program: bytes | None) -> Kind:
     """Make what there is one of for each pattern and service; services are few, for patterns name them."""
     service = known.services.get(called or program or b"") or (None if called is None else _text(called))
-    kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join)
+    kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join, pattern.tls)
     return kind
 
 

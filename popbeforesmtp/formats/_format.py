@@ -15,7 +15,7 @@ from popbeforesmtp.model import EventKind, Sender
 if TYPE_CHECKING:
     import regex
 
-_GROUPS = frozenset({"address", "mail_pid", "mechanism", "port", "service", "session", "user"})
+_GROUPS = frozenset({"address", "mail_pid", "mechanism", "port", "service", "session", "tls", "user"})
 _KEYS = {
     "title",
     "programs",
@@ -63,6 +63,11 @@ class Pattern:
     def service(self) -> int:
         """The same of the service."""
         return self.match.groupindex.get("service", 0)
+
+    @cached_property
+    def tls(self) -> tuple[str, ...]:
+        """The groups of which one matches where the session was encrypted; none where the lines do not say."""
+        return tuple(name for name in self.match.groupindex if name.startswith("tls"))
 
     def is_once(self, data: bytes, start: int, end: int) -> bool:
         """Say whether all that must be there exactly once is, in a message from ``start`` to ``end``."""
