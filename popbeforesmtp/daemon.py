@@ -11,10 +11,9 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from popbeforesmtp import __version__, config, detect, maillog, report, wiring
+from popbeforesmtp import __version__, detect, maillog, report, wiring
 from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.addresses import parse_address
 from popbeforesmtp.clock import Clock
@@ -39,24 +38,35 @@ OpenLog = Callable[[Settings], None]
 """Begins to log, or begins anew, as the settings say."""
 
 
-def run(settings: Settings, clock: Clock, *, path: Path | None, open_log: OpenLog, ready: Callable[[], None]) -> None:
+def run(
+    settings: Settings,
+    clock: Clock,
+    *,
+    load: Callable[[], Settings],
+    open_log: OpenLog,
+    ready: Callable[[], None],
+) -> None:
     """Be the daemon until SIGTERM or SIGINT, or until every source has ended.
 
-    ``path`` is the configuration to read again at SIGHUP, None to look for it; ``ready`` is called when the maps are
-    true and the sockets answer.
+    ``load`` reads the configuration again at SIGHUP; ``ready`` is called when the maps are true and the sockets answer.
     """
-    asyncio.run(_Daemon(settings, clock, path, open_log, ready).run())
+    asyncio.run(_Daemon(settings, clock, load, open_log, ready).run())
 
 
 class _Daemon:
     """The parts of a running daemon, by the keys of the sections that asked for them."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, path: Path | None, open_log: OpenLog, ready: Callable[[], None]
+        self,
+        settings: Settings,
+        clock: Clock,
+        load: Callable[[], Settings],
+        open_log: OpenLog,
+        ready: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._path = path
+        self._load = load
         self._open_log = open_log
         self._ready = ready
         self._manager = Manager()
@@ -162,7 +172,9 @@ class _Daemon:
         maillog.ready(len(active))
 
     def _open_source(self, section: Section, progress: Mapping[str, Progress], since: datetime) -> Followed:
-        return wiring.open_source(section, progress, since, insecure=self._settings.insecure_log)
+        return wiring.open_source(
+            section, progress, since, insecure=self._settings.insecure_log, own=self._settings.own_formats
+        )
 
     def _empty_forgotten(self, store: Store, sections: Sequence[Section]) -> None:
         """Take everybody out of the maps that were named before and are no longer, for nobody looks after them now."""
@@ -219,7 +231,7 @@ class _Daemon:
 
     async def _reload(self, pipeline: Pipeline) -> None:
         """Build all that is new; only when all of it works, swap it in and let go of what is old."""
-        settings = await asyncio.to_thread(config.load, self._path)
+        settings = await asyncio.to_thread(self._load)
         settings = replace(settings, insecure_log=self._settings.insecure_log)
         wiring.check(settings)
         if _fixed(settings) != _fixed(self._settings):

@@ -37,6 +37,7 @@ FLOORS = (
     ("wiring", "survey", "detect"),
     ("notify", "detach", "report"),
     ("daemon",),
+    ("classic",),
     ("commands",),
     ("cli",),
     ("__main__",),

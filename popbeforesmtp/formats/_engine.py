@@ -149,7 +149,7 @@ class Engine:
             time=message.time,
             format=known.name,
             client=found.client,
-            user=_text(values.get("user")),
+            user=_text(values.get("user")) or known.account or None,
             service=kind.service,
             mechanism=(_text(values.get("mechanism")) or "").upper() or None,
             session=_text(values.get("session")),
