@@ -3,7 +3,8 @@
 import json
 import re
 
-from popbeforesmtp.classic.conf import Conf, Setting, as_text, default
+from popbeforesmtp.classic.conf import Conf, Setting, default
+from popbeforesmtp.classic.expression import as_text
 from popbeforesmtp.classic.options import Options
 from popbeforesmtp.classic.pattern import CannotConvertError, Header, message_pattern, server_of, take_header
 from popbeforesmtp.classic.plan import ClassicPattern, Plan
@@ -182,10 +183,9 @@ def _add_own(
     lines = [
         f"title = {json.dumps(f'own patterns of {plan.path}')}",
         f"programs = {json.dumps(list(programs))}",
+        'account = "unknown"  # where no part of the pattern is the account; name it (?P<user>…)',
         'attacker = "nobody has looked: can a name that a stranger sends make such a line?"',
     ]
-    if not all(has_user for event, _, has_user in entries if event == EventKind.LOGIN):
-        lines.append('account = "unknown"  # no part of the pattern is the account; name it (?P<user>…)')
     ranked = sorted(entries, key=lambda entry: (entry[1] == _KEEP_WAITING, order.index(EventKind(entry[0]))))
     for event, match, _ in ranked:
         lines += ["", "[[pattern]]", f'event = "{EventKind(event).value}"']

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from popbeforesmtp.addresses import parse_network
 from popbeforesmtp.classic import matching
-from popbeforesmtp.classic.conf import Code, Conf, as_integer, as_text, default
+from popbeforesmtp.classic.conf import Conf, default
+from popbeforesmtp.classic.expression import Code, as_integer, as_text
 from popbeforesmtp.classic.options import Options
 from popbeforesmtp.classic.plan import LOGS, Plan, own_rules
 
@@ -28,7 +29,7 @@ _OUTPUTS = {
 _SYNCS = {name.replace("tie_", "sync_") for name in _OUTPUTS}
 _LOCKS = {"flock_DB", "flock_sendmail", "fcntl_sendmail", "flock_courier", "lock_flock", "lock_fcntl"}
 _DANGEROUS = re.compile(
-    r"[$@%&](?:pat|out_pat|logtime_pat|PID_pat|IP_pat|OK_pat|FAIL_pat|END_pat|OUT_pat|login|logout|match|dbfile|dbvalue|db"
+    r"[$@%&*][{'\"\s]*(?:main)?(?:::)?(?:pat|out_pat|logtime_pat|PID_pat|IP_pat|OK_pat|FAIL_pat|END_pat|OUT_pat|login|logout|match|dbfile|dbvalue|db"
     r"|grace|tie_func|add_func|del_func|file_tail|tail_getline_func)\b|custom_match|\brequire\b|\bdo\b|\beval\b"
 )
 
@@ -249,6 +250,8 @@ def _name_the_rest(conf: Conf, plan: Plan, used: set[str]) -> None:
             plan.note(setting.line, "$ENV{'PATH'}: not needed, Postfix's programs are looked for where they lie")
         elif name not in used | conf.read:
             plan.lost(setting.line, f"{name} has no meaning here; leave it out")
+    for line, name in conf.hidden:
+        plan.stop(line, f"my ${name}: the classic never sees it, for `my` hides it; take `my` away, or the line")
     for name, sub in conf.subs.items():
         if name not in referred | {"custom_match", "mynet_sendmail", "mynet_tcprules", "mynet_courier"} | _LOCKS:
             plan.lost(sub.line, f"sub {name}: code is not run")

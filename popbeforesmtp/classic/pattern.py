@@ -15,7 +15,7 @@ _MOST = 64  # programs that a tag may stand for
 
 SERVERS: Sequence[tuple[str, str, str]] = (
     # What the pattern says, the format, and what is different; the first that fits counts.
-    (r"cucipop|Stats:|-- \\\[", "", ""),  # no format of ours reads these logins
+    (r"cucipop|Stats:|-- \\\[|logged in with mailbox", "", ""),  # no format of ours reads these logins
     (r"ipop3|host=", "uw", ""),
     (r"gnu-pop3d", "gnu-pop3d", ""),
     (r"popper", "qpopper", ""),
@@ -280,6 +280,21 @@ def _flags(text: str, at: int) -> tuple[str, int]:
     return (f"(?<{match[2]}" if match[2] else f"(?{match[1]}:"), match.end()
 
 
+def as_regex(pattern: str) -> str:
+    """Write a whole Perl pattern as ``regex`` has it: a bracket in a class begins another one there."""
+    return "".join(
+        _class(part[0]) if part[0][0] == "[" and len(part[0]) > 1 else part[0] for part in _ATOM.finditer(pattern)
+    )
+
+
+def _class(part: str) -> str:
+    """Write a class of characters."""
+    head = re.match(r"\[\^?\]?", part)
+    begin = head.end() if head is not None else 1
+    inner = re.sub(r"\[:\^?\w+:\]|\\.|\[", lambda match: r"\[" if match[0] == "[" else match[0], part[begin:-1])
+    return part[:begin].replace("[]", r"[\]").replace("[^]", r"[^\]") + inner + "]"
+
+
 _NAMED = {r"\z": r"\Z", r"\h": r"[ \t]", r"\e": r"\x1b"}
 _UNKNOWN = frozenset("QEULluNpPXCKGgkRvVHoA123456789B")
 
@@ -291,10 +306,7 @@ def _escaped(part: str) -> str:
     if part in _NAMED:
         return _NAMED[part]
     if part.startswith("[") and len(part) > 1:
-        head = re.match(r"\[\^?\]?", part)
-        begin = head.end() if head is not None else 1
-        inner = re.sub(r"\[:\^?\w+:\]|\\.|\[", lambda match: r"\[" if match[0] == "[" else match[0], part[begin:-1])
-        return part[:begin].replace("[]", r"[\]").replace("[^]", r"[^\]") + inner + "]"
+        return _class(part)
     if part in (" ", r"\ "):
         return "[ ]"
     if part in ("#", r"\#"):

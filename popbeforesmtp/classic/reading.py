@@ -1,6 +1,5 @@
 """Reads a log as the plan says, and as the classic would have: for ``--reprocess`` and ``migrate --check``."""
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import regex
 
 from popbeforesmtp import wiring
 from popbeforesmtp.addresses import ClientAddress, parse_address
+from popbeforesmtp.classic.pattern import as_regex
 from popbeforesmtp.classic.plan import ClassicPattern, Plan
 from popbeforesmtp.errors import NotPermittedError, UnavailableError
 from popbeforesmtp.lines import UNPACK, UNREADABLE, LineCutter
@@ -138,9 +138,8 @@ def _login(address: str | ClientAddress | None) -> str:
 
 def _compiled(pattern: ClassicPattern, plan: Plan) -> "regex.Pattern[bytes]":
     text = pattern.text.replace("[LOGTIME]", plan.logtime)
-    text = re.sub(r"(\[\^?\]?)([^]\\]*)", lambda each: each[1] + each[2].replace("[", r"\["), text)
     try:
-        return regex.compile(text.encode("utf-8", "surrogateescape"))
+        return regex.compile(as_regex(text).encode("utf-8", "surrogateescape"))
     except regex.error:
         return regex.compile(rb"(?!)")
 
