@@ -5,7 +5,7 @@ store. A question checks both clocks, so an answer is right to the microsecond, 
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
@@ -17,8 +17,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000  # microseconds
 _TICK = 50_000  # microseconds: what ends within one is taken out together, at its end
-_BITS = 64
-_BOOTTIME = (1 << _BITS) - 1
+_MARK, _BITS = 64, 96  # where the account's mark and the end on the wall clock begin
+_BOOTTIME = (1 << _MARK) - 1
+
+Before = tuple[int, float]
+"""The mark of the account whose login gave a window, and the end of the window in seconds since 1970."""
+
+
+def mark(user: str) -> int:
+    """Return 32 bits that tell accounts apart, by a hash that differs from process to process."""
+    return hash(user) & 0xFFFFFFFF
 
 
 class Change(Enum):
@@ -60,7 +68,8 @@ class ActiveSet:
     """The clients that may relay."""
 
     def __init__(self) -> None:
-        self._ends: dict[ClientAddress, int] = {}  # end on the wall clock << 64 | end of CLOCK_BOOTTIME, microseconds
+        # The end on the wall clock, the mark of the account, the end of CLOCK_BOOTTIME; microseconds.
+        self._ends: dict[ClientAddress, int] = {}
         # Every client stands in both, at or before its end: a renewal only changes _ends, and where the client stood it
         # is looked at and put back. Whichever clock comes first ends it.
         self._by_wall = _Agenda()
@@ -84,7 +93,7 @@ class ActiveSet:
         left_before = 0 if before is None else _left(before, now)
         if left <= 0 or left_before >= left:
             return Change.NONE
-        self._ends[client] = wall << _BITS | boottime
+        self._ends[client] = wall << _BITS | mark(authorization.user) << _MARK | boottime
         if before is None or before >> _BITS > wall:
             self._by_wall.add(client, wall)
         if before is None or before & _BOOTTIME > boottime:
@@ -94,6 +103,20 @@ class ActiveSet:
     def revoke(self, client: ClientAddress) -> None:
         """End a client's window before its time."""
         self._ends.pop(client, None)
+
+    def settle(self, client: ClientAddress, left: Iterable[Authorization], now: Moment) -> bool:
+        """Let a client's window end with what is left of its authorizations; say whether anything is."""
+        self._ends.pop(client, None)
+        for authorization in left:
+            self.grant(authorization, now)
+        return client in self._ends
+
+    def before(self, client: ClientAddress, now: Moment) -> Before | None:
+        """Return what is known of the login that gave a client its window, while it has one."""
+        end = self._ends.get(client)
+        if end is None or _left(end, now) <= 0:
+            return None
+        return end >> _MARK & 0xFFFFFFFF, (end >> _BITS) / _SECOND
 
     def permits(self, client: ClientAddress, now: Moment) -> bool:
         """Say whether a client may relay at this moment."""
@@ -105,6 +128,10 @@ class ActiveSet:
         end = self._ends.get(client)
         left = 0 if end is None else _left(end, now)
         return now.wall + timedelta(microseconds=left) if left > 0 else None
+
+    def ends(self, now: Moment) -> Mapping[ClientAddress, datetime]:
+        """Return all as they are now, with the ends of their windows; an end that has come is not after ``now``."""
+        return _Ends(self._ends.copy(), now)
 
     def expire(self, now: Moment) -> list[ClientAddress]:
         """Take out and return all whose window has ended."""
@@ -130,6 +157,23 @@ class ActiveSet:
             return None
         left = min(self._by_wall.first() - _wall(now.wall), self._by_boottime.first() - _micros(now.boottime))
         return max(left, 0) / _SECOND
+
+
+class _Ends(Mapping[ClientAddress, datetime]):
+    """Who may relay until when, as it was at one moment; an end is put into words only when it is asked for."""
+
+    def __init__(self, ends: dict[ClientAddress, int], now: Moment) -> None:
+        self._ends = ends
+        self._now = now
+
+    def __getitem__(self, client: ClientAddress) -> datetime:
+        return self._now.wall + timedelta(microseconds=_left(self._ends[client], self._now))
+
+    def __iter__(self) -> Iterator[ClientAddress]:
+        return iter(self._ends)
+
+    def __len__(self) -> int:
+        return len(self._ends)
 
 
 def _wall(time: datetime) -> int:

@@ -43,6 +43,25 @@ def parse_address(text: str) -> ClientAddress | None:
     return ClientAddress(str(ipaddress.IPv6Address(packed)))
 
 
+def parse_client(text: str) -> ClientAddress:
+    """Return the canonical address, or IPv6 network, that a client of ours was written as. Raises ValueError."""
+    address = parse_address(text)
+    if address is not None:
+        return address
+    network = ipaddress.IPv6Network(text)
+    if str(network) != text:
+        raise ValueError(f"{text!a} is no client")
+    return ClientAddress(text)
+
+
+def prefix_of(client: ClientAddress, length: int) -> ClientAddress:
+    """Return the network of an IPv6 address, as it is granted where whole prefixes are; an IPv4 address as it is."""
+    if length == 128 or ":" not in client:
+        return client
+    number = int.from_bytes(socket.inet_pton(socket.AF_INET6, client))
+    return ClientAddress(str(ipaddress.IPv6Network((number >> 128 - length << 128 - length, length))))
+
+
 def parse_network(text: str) -> Network:
     """Return the network that the text names, an address alone being the network of one address.
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ _LONGEST = 65536  # bytes of a question
 _SECONDS = 5.0
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[object]]
-"""Answers one command; what it returns is sent as JSON."""
+"""Answers one command; what it returns is sent as JSON. ``uid`` in the question is the asker's, told by the kernel."""
 
 
 class ControlServer:
@@ -42,7 +43,7 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_SECONDS):
-                reply = await self._reply(await reader.readline())
+                reply = await self._reply(await reader.readline(), _peer(writer))
                 writer.write(json.dumps(reply).encode() + b"\n")
                 await writer.drain()
         except (TimeoutError, OSError, ValueError, TypeError, RecursionError):
@@ -50,7 +51,7 @@ class ControlServer:
         finally:
             writer.close()
 
-    async def _reply(self, line: bytes) -> dict[str, object]:
+    async def _reply(self, line: bytes, uid: int) -> dict[str, object]:
         question = json.loads(line)
         answer = (
             self._answers.get(question["command"]) if isinstance(question, dict) and "command" in question else None
@@ -58,9 +59,16 @@ class ControlServer:
         if answer is None:
             return {"error": "there is no such command"}
         try:
-            return {"answer": await answer(question)}
+            return {"answer": await answer({**question, "uid": uid})}
         except PopBeforeSmtpError as error:
             return {"error": str(error)}
+
+
+def _peer(writer: asyncio.StreamWriter) -> int:
+    """Return who asks: the uid that the kernel tells (SO_PEERCRED, unix(7))."""
+    connection = writer.get_extra_info("socket")
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(uid)
 
 
 def ask(path: Path, command: str, **details: object) -> Any:

@@ -7,7 +7,7 @@ mail server that asks finds the truth of before the restart, never an empty map.
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,21 +15,26 @@ from typing import Any
 
 from popbeforesmtp import __version__, detect, maillog, report, wiring
 from popbeforesmtp.active import ActiveSet
-from popbeforesmtp.addresses import parse_address
+from popbeforesmtp.answers import Answers
+from popbeforesmtp.audit import Audit
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.control import ControlServer
 from popbeforesmtp.errors import ConfigError, PopBeforeSmtpError
 from popbeforesmtp.following import Followed
 from popbeforesmtp.lookups import Lookup
+from popbeforesmtp.model import Tombstone
+from popbeforesmtp.mtas import AccessMap
 from popbeforesmtp.notify import Manager
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
-from popbeforesmtp.rules import Rules, bar
+from popbeforesmtp.rules import Rules, bar, newest
 from popbeforesmtp.stores import Progress, Store
+from popbeforesmtp.windows import Windows
 
 _OWN_ADDRESSES_EVERY = 60.0  # seconds
+_RULES_EVERY = 1.0  # seconds
 _EARLIER = timedelta(
     minutes=5
 )  # that logs are read from before the first moment that matters: lines stand out of order
@@ -70,9 +75,8 @@ class _Daemon:
         self._open_log = open_log
         self._ready = ready
         self._manager = Manager()
-        self._started = clock.now()
+        self._answers = Answers(clock)
         self._stopped = False
-        self._found: list[str] = []  # what was found out at the start or the last reload, for status
         self._pipeline: Pipeline | None = None
         self._followed: dict[str, Followed] = {}
         self._publishers: dict[str, Publisher] = {}
@@ -89,17 +93,18 @@ class _Daemon:
             loop.add_signal_handler(number, self._stop, stop, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, reload.set)
         async with AsyncExitStack() as closing:
-            answers = {"check": self._check, "list": self._list, "status": self._status}
             closing.callback(self._manager.close)
             store = wiring.open_store(self._settings.store, self._clock, make=True)  # first: it tells two daemons apart
             recorder = Recorder(store)
             closing.push_async_callback(self._close_recorder, recorder)
-            control = ControlServer(self._settings.control, answers, self._settings.control_group)
+            audit = Audit(self._settings.audit)
+            closing.callback(audit.close)
+            control = ControlServer(self._settings.control, self._answers.by_name(), self._settings.control_group)
             await control.start()
             closing.push_async_callback(control.close)
             closing.push_async_callback(self._close_publishers)
             closing.push_async_callback(self._close_parts)
-            await self._until(stop.wait(), self._start(store, recorder))
+            await self._until(stop.wait(), self._start(store, recorder, audit))
             pipeline = self._pipeline
             if pipeline is None or stop.is_set():
                 return
@@ -110,6 +115,7 @@ class _Daemon:
                 pipeline.run(),
                 self._reload_when(reload, pipeline),
                 self._watch_own_addresses(pipeline),
+                self._watch_rules(pipeline),
                 self._manager.keep_alive(
                     lambda: pipeline.turned_at, lambda: report.summary(pipeline, self._clock.now())
                 ),
@@ -120,7 +126,7 @@ class _Daemon:
     def _say(self, sentence: str) -> None:
         """Say what was found out, and keep it."""
         maillog.found(sentence)
-        self._found.append(sentence)
+        self._answers.found.append(sentence)
 
     async def _until(self, *work: Coroutine[Any, Any, object]) -> None:
         """Do several things at once until one of them ends; what went wrong in it ends the daemon."""
@@ -132,44 +138,62 @@ class _Daemon:
         for task in done:
             task.result()
 
-    async def _start(self, store: Store, recorder: Recorder) -> None:
+    async def _start(self, store: Store, recorder: Recorder, audit: Audit) -> None:
         """Put the parts together, in the order in which they may begin."""
         found = await asyncio.to_thread(detect.find, self._settings, self._say, self._clock.now().wall)
         now = self._clock.now()
         store.set_stopped(None)
         store.purge(now)
-        active, rules = ActiveSet(), self._rules(self._settings, found)
+        rules = self._rules(self._settings, found, store.tombstones())
+        windows = Windows(
+            active=ActiveSet(),
+            recorder=recorder,
+            publishers=[],
+            clock=self._clock,
+            audit=audit,
+            limits=rules.limits,
+            prefix=rules.ipv6_prefix,
+        )
+        held = []
         for kept in store.load(now):
             reason = bar(kept.client, rules)
-            if reason is None:
-                active.grant(kept, now)
-            else:  # the configuration was changed while we were away
-                maillog.revoked(kept.client, reason)
-                recorder.ended(kept.client)
+            if reason is not None:  # the configuration was changed while we were away
+                windows.revoke(kept.client, reason)
+            elif kept.rule == "hold" and not rules.hold:
+                recorder.closed(kept.client, kept.key)
+            else:
+                windows.restore(kept, now)
+                held += [kept] if kept.rule == "hold" else []
         progress = store.progress()
-        since = now.wall - self._settings.grace - _EARLIER
+        since = now.wall - rules.longest - _EARLIER
         self._followed = {section.key: self._open_source(section, progress, since) for section in found.sources}
+        for followed in self._followed.values():
+            followed.held = held
         recorder.start()
         self._map_sections = {section.key: section for section in found.mtas}
         self._empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
         for section in found.mtas:
-            self._publishers[section.key] = publisher = Publisher(wiring.open_map(section), active)
+            access_map = wiring.open_map(section, self._settings.rules)
+            self._publishers[section.key] = publisher = self._publisher(access_map, windows.active)
             await publisher.make_true()
             publisher.start()
             maillog.found(f"access map: {publisher.name}")
         pipeline = Pipeline(
             followed=list(self._followed.values()),
             rules=rules,
-            active=active,
-            recorder=recorder,
-            publishers=list(self._publishers.values()),
+            windows=windows,
             clock=self._clock,
         )
+        windows.publishers = list(self._publishers.values())
         for section in found.lookups:
-            self._lookups[section.key] = lookup = wiring.open_lookup(section)
-            await lookup.start(pipeline.permits)
-        self._pipeline = pipeline
-        maillog.ready(len(active))
+            self._lookups[section.key] = lookup = wiring.open_lookup(section, self._settings.rules)
+            await lookup.start(windows.permits)
+        self._pipeline = self._answers.pipeline = pipeline
+        self._answers.lookups = self._lookups.values()
+        maillog.ready(len(windows.active))
+
+    def _publisher(self, access_map: AccessMap, active: ActiveSet) -> Publisher:
+        return Publisher(access_map, lambda: active.ends(self._clock.now()))
 
     def _open_source(self, section: Section, progress: Mapping[str, Progress], since: datetime) -> Followed:
         return wiring.open_source(
@@ -182,7 +206,7 @@ class _Daemon:
         for section in wiring.forgotten_maps(store.maps(), sections):
             try:
                 left = wiring.open_map(section)
-                left.replace([])
+                left.replace({})
                 left.close()
                 maillog.notice(f"{left.name} is configured no longer; it was emptied")
             except PopBeforeSmtpError as error:
@@ -190,8 +214,10 @@ class _Daemon:
                 maillog.failed(f"{section.values['map']} is configured no longer, and could not be emptied: {error}")
         store.set_maps([*failed, *map(wiring.map_key, sections)])
 
-    def _rules(self, settings: Settings, found: detect.Found) -> Rules:
-        return Rules(settings.grace, found.trusted, settings.never, detect.own_addresses())
+    def _rules(self, settings: Settings, found: detect.Found, tombstones: Iterable[Tombstone]) -> Rules:
+        """Put together what is configured, what was found out, and what was done by hand. Raises ConfigError."""
+        written = settings.rules.rules(settings.grace, settings.hold)
+        return replace(written, trusted=found.trusted, own=detect.own_addresses(), tombstones=newest(tombstones))
 
     async def _close_parts(self) -> None:
         """Stop answering and reading."""
@@ -236,10 +262,12 @@ class _Daemon:
         wiring.check(settings)
         if _fixed(settings) != _fixed(self._settings):
             raise ConfigError(f"{settings.path}: [store] and control cannot change while the daemon runs; restart it")
-        self._found.clear()
+        self._answers.found.clear()
         found = await asyncio.to_thread(detect.find, settings, self._say, self._clock.now().wall)
-        progress = await pipeline.recorder.progress()
-        since = self._clock.now().wall - settings.grace - _EARLIER
+        rules = self._rules(settings, found, pipeline.rules.tombstones.values())
+        windows = pipeline.windows
+        progress = await windows.recorder.progress()
+        since = self._clock.now().wall - rules.longest - _EARLIER
         followed = {
             section.key: self._followed.get(section.key) or self._open_source(section, progress, since)
             for section in found.sources
@@ -254,13 +282,16 @@ class _Daemon:
                     undo.callback(publisher.owe)
                     await publisher.empty()
             undo.pop_all()
-        await pipeline.recorder.keep_maps([wiring.map_key(section) for section in found.mtas])
+        await windows.recorder.keep_maps([wiring.map_key(section) for section in found.mtas])
         old_publishers, self._publishers = self._publishers, publishers
         self._map_sections = {section.key: section for section in found.mtas}
         self._settings, self._followed, self._lookups = settings, followed, lookups
-        pipeline.publishers = list(publishers.values())
+        windows.publishers = list(publishers.values())
+        self._answers.lookups = self._lookups.values()
         pipeline.follow(list(followed.values()))
-        pipeline.obey(self._rules(settings, found))
+        left = await windows.recorder.entries(self._clock.now())
+        pipeline.obey(replace(rules, tombstones=pipeline.rules.tombstones), left)
+        pipeline.rules_trouble = None
         for publisher in old_publishers.values():
             if publisher.name not in names:
                 await publisher.close(empty=True)
@@ -273,15 +304,15 @@ class _Daemon:
         for section in found.mtas:
             publisher = self._publishers.get(section.key)
             if publisher is None:
-                access_map = wiring.open_map(section)
+                access_map = wiring.open_map(section, self._settings.rules)
                 same = next((key for key, old in self._publishers.items() if old.name == access_map.name), None)
                 if same is not None:  # the same file, to be written otherwise: one publisher at a time
                     await self._publishers[same].close()
                     undo.push_async_callback(self._revive, same, pipeline)
-                publisher = Publisher(access_map, pipeline.active)
+                publisher = self._publisher(access_map, pipeline.windows.active)
                 undo.push_async_callback(publisher.close, empty=same is None)
-                undo.callback(setattr, pipeline, "publishers", list(self._publishers.values()))
-                pipeline.publishers = [*pipeline.publishers, publisher]
+                undo.callback(setattr, pipeline.windows, "publishers", list(self._publishers.values()))
+                pipeline.windows.publishers = [*pipeline.windows.publishers, publisher]
                 await publisher.make_true()
                 publisher.start()
             publishers[section.key] = publisher
@@ -289,8 +320,9 @@ class _Daemon:
 
     async def _revive(self, key: str, pipeline: Pipeline) -> None:
         """Take a map up again that was let go for a new one that did not come to be."""
-        self._publishers[key] = publisher = Publisher(wiring.open_map(self._map_sections[key]), pipeline.active)
-        pipeline.publishers = list(self._publishers.values())
+        access_map = wiring.open_map(self._map_sections[key], self._settings.rules)
+        self._publishers[key] = publisher = self._publisher(access_map, pipeline.windows.active)
+        pipeline.windows.publishers = list(self._publishers.values())
         await publisher.make_true()
         publisher.start()
 
@@ -300,13 +332,13 @@ class _Daemon:
         for key, lookup in self._lookups.items():
             if key not in wanted:
                 await lookup.close()
-                undo.push_async_callback(lookup.start, pipeline.permits)
+                undo.push_async_callback(lookup.start, pipeline.windows.permits)
         lookups = {}
         for key, section in wanted.items():
             kept = self._lookups.get(key)
             if kept is None:
-                kept = wiring.open_lookup(section)
-                await kept.start(pipeline.permits)
+                kept = wiring.open_lookup(section, self._settings.rules)
+                await kept.start(pipeline.windows.permits)
                 undo.push_async_callback(kept.close)
             lookups[key] = kept
         return lookups
@@ -322,30 +354,38 @@ class _Daemon:
             if own != pipeline.rules.own:
                 pipeline.obey(replace(pipeline.rules, own=own))
 
-    async def _check(self, question: Mapping[str, Any]) -> object:
-        client = parse_address(str(question.get("address")))
-        expires_at = None
-        if client is not None and self._pipeline is not None:
-            expires_at = self._pipeline.active.expires_at(client, self._clock.now())
-        return {"expires_at": None if expires_at is None else expires_at.isoformat()}
+    async def _watch_rules(self, pipeline: Pipeline) -> None:
+        """Read the files of the rules again when they change; one that is wrong changes nothing, and is said once."""
+        known = await asyncio.to_thread(_stamps, self._settings.rules.files())
+        while True:
+            await asyncio.sleep(_RULES_EVERY)
+            settings = self._settings
+            stamps = await asyncio.to_thread(_stamps, settings.rules.files())
+            if stamps == known:
+                continue
+            known = stamps
+            try:
+                new = await asyncio.to_thread(settings.rules.rules, settings.grace, settings.hold)
+            except PopBeforeSmtpError as error:
+                maillog.trouble(f"the rules stay as they were: {error}")
+                pipeline.rules_trouble = str(error)
+                continue
+            found = pipeline.rules
+            pipeline.obey(replace(new, trusted=found.trusted, own=found.own, tombstones=found.tombstones))
+            pipeline.rules_trouble = None
+            maillog.notice("the files of [rules] were read again")
 
-    async def _list(self, _: Mapping[str, Any]) -> object:
-        if self._pipeline is None:
-            return []
-        now = self._clock.now()
-        entries = await self._pipeline.recorder.entries(now)
-        return [report.describe(entry) for entry in entries if self._pipeline.active.permits(entry.client, now)]
 
-    async def _status(self, _: Mapping[str, Any]) -> object:
-        common: dict[str, object] = {
-            "version": __version__,
-            "pid": os.getpid(),
-            "started_at": self._started.wall.isoformat(),
-        }
-        if self._pipeline is None:
-            return {**common, "state": "starting", "warnings": ["the daemon is still starting"]}
-        common["found"] = self._found
-        return {**common, **report.status(self._pipeline, self._lookups.values(), self._clock.now())}
+def _stamps(paths: Iterable[Path]) -> list[tuple[int, ...]]:
+    """Return what changes when one of some files does."""
+    stamps: list[tuple[int, ...]] = []
+    for path in paths:
+        try:
+            status = path.stat()
+            stamps.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError:
+            stamps.append(())
+    return stamps
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:

@@ -90,12 +90,12 @@ def _postfix(settings: Settings, say: Say) -> bool:
 
     Raises UnavailableError where it must be asked, and cannot.
     """
-    if None not in (settings.mtas, settings.lookups, settings.trusted):
+    if None not in (settings.mtas, settings.lookups, settings.rules.trusted):
         return False
     try:
         postconf.value("queue_directory")
     except UnavailableError as error:
-        if settings.trusted_required:
+        if settings.rules.trusted_required:
             raise UnavailableError(
                 f'{settings.path}: [rules] trusted = "postconf": {error}; install it, or write the networks as a list'
             ) from None
@@ -203,8 +203,8 @@ def _lookups(settings: Settings, say: Say, *, postfix: bool) -> tuple[Section, .
 
 
 def _trusted(settings: Settings, say: Say, *, postfix: bool) -> NetworkSet:
-    if settings.trusted is not None:
-        return settings.trusted
+    if settings.rules.trusted is not None:
+        return settings.rules.trusted
     if not postfix:
         say("trusted networks: none, for there is no Postfix to ask")
         return NetworkSet()

@@ -33,6 +33,7 @@ class EntryReader:
 
     def __init__(self, previous: datetime | None = None) -> None:
         self.previous = previous
+        self.cursor = ""
         self._cut: set[tuple[str, str]] = set()  # streams, and processes in them, whose last line was cut
         self._doubted = 0  # entries of streams that are not believed, for too many streams were cut
 
@@ -52,6 +53,7 @@ class EntryReader:
         )
         time = _time(fields)
         self.previous = time or self.previous
+        self.cursor = _text(fields, "__CURSOR")
         message = _bytes(fields.get("MESSAGE"))
         if message is None:
             return None

@@ -1,14 +1,15 @@
 """From a source's lines to events: header, format, sessions, and what is remembered between the lines of each log."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.formats import Formats
-from popbeforesmtp.model import Block, EventKind, LogMessage, SessionEvent
+from popbeforesmtp.holds import Holds
+from popbeforesmtp.model import Authorization, Block, EventKind, LogMessage, SessionEvent
 from popbeforesmtp.sessions import Sessions
 from popbeforesmtp.sieve import Sieve, every_line
 from popbeforesmtp.sight import Sight
@@ -23,6 +24,7 @@ class LineReader(Protocol):
     """Reads the header of a line: of a log's, or of an entry of the journal."""
 
     previous: datetime | None  # the time of the line before
+    cursor: str  # of the journal's entry that was read last; empty for a log
 
     @property
     def unfinished(self) -> bool:
@@ -63,6 +65,8 @@ class Followed:
     last_line_at: datetime | None = None
     trouble: str | None = None
     forgeable: str | None = None  # why nothing is believed that stands in it
+    holds: Holds = field(default_factory=Holds)
+    held: Sequence[Authorization] = ()  # sessions that were open before a restart
     _readings: OrderedDict[str, Reading] = field(default_factory=OrderedDict)
     _idle_since: float | None = None  # when nothing came for the first time, seconds of CLOCK_BOOTTIME
     _held: int = 0  # bytes read since the place was last kept
@@ -73,6 +77,11 @@ class Followed:
         reading = self._readings.get(block.log)
         if reading is None:
             reading = self._readings[block.log] = self.open_reading()
+            for held in self.held:
+                if held.origin.source == (block.log or self.source.name):
+                    self.holds.restore(held)
+                    name, _, key = held.session.partition(" ")
+                    reading.sessions.reopen(name, key, held.client)
             if len(self._readings) > _LOGS:
                 self._readings.popitem(last=False)
         return reading

@@ -96,6 +96,7 @@ class HeaderReader:
     def __init__(self, zone: tzinfo | None = None, previous: datetime | None = None) -> None:
         self.zone = zone
         self.previous = previous
+        self.cursor = ""  # a log has none
         self._unfinished: set[str] = set()
         self._stamp = b""
         self._time: datetime | None = None

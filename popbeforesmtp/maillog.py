@@ -160,6 +160,11 @@ def revoked(client: ClientAddress, reason: Reason) -> None:
     _say(logging.INFO, "revoked", client=client, reason=reason)
 
 
+def revoked_by_hand(kind: str, name: str, uid: int | None, why: str, ended: int) -> None:
+    """Somebody revoked: an address, an account, or everybody."""
+    _say(logging.WARNING, "revoked-by-hand", kind=kind, name=name, uid=uid, reason=why, ended=ended)
+
+
 def refused(client: ClientAddress, user: str, reason: Reason, source: str, offset: int, time: datetime | None) -> None:
     """A login authorizes nobody; said once for each reason and client."""
     key = (reason, client)

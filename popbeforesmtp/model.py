@@ -1,11 +1,15 @@
 """The values that travel through the pipeline, in the order in which they come to be."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
+
+
+_SAME = timedelta(milliseconds=1)
+"""How far two ends may be apart that are one: the clocks are not read in the same instant, and drift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class SessionEvent:
     user: str | None = None  # as the server wrote it; bytes that are no UTF-8 are surrogates (PEP 383)
     service: str | None = None  # "imap" or "pop3"
     mechanism: str | None = None  # SASL mechanism, upper case
+    tls: bool | None = None  # whether the session was encrypted; None where the format's lines do not say
     session: str | None = None  # ties the lines of one session together
     mail_pid: str | None = None  # process of the session, where the server has one for each
     genuine: bool = True  # false where the journal says that somebody else than the server wrote it
@@ -87,29 +92,46 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a login authorizes nobody."""
+    """Why a login authorizes nobody, or a window ended before its time."""
 
-    NEVER = "never-authorized network"
-    OWN = "address of this host"
     FORGED = "not written by the server itself"
-    TRUSTED = "trusted network"
+    EMPTY = "empty account name"
     ANONYMOUS = "anonymous login"
     NO_TIME = "no usable time stamp"
     FUTURE = "time stamp in the future"
     STALE = "older than the grace period"
+    NEVER = "never-authorized network"
+    OWN = "address of this host"
+    TRUSTED = "trusted network"
+    REVOKED = "revoked by hand"
+    SERVICE = "service that opens no relay"
+    TLS = "not known to be encrypted"
+    MECHANISM = "mechanism that opens no relay"
+    DENIED = "account that is denied"
+    ACCOUNT = "account that opens no relay"
+    FAILURES = "too many failed logins"
+    ACCOUNTS = "limit: accounts on one address"
+    ADDRESSES = "limit: addresses of one account"
+    RATE = "limit: new grants in a minute"
+    LIVE = "limit: clients that may relay at once"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The log line that something goes back to."""
 
-    source: str  # the log's path, or its name
+    source: str  # the log's path, or its name; "by hand"
     offset: int  # bytes of the log before the line
+    cursor: str = ""  # of the journal's entry, where it is one
 
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """A client address may relay until a moment, and why."""
+    """One reason why a client may relay until a moment; it may while any of its authorizations lasts.
+
+    The account and the session tell those of one client apart: the session is empty for a grace period, which each
+    login of the account renews, and names the open session for a hold, or the grant by hand.
+    """
 
     client: ClientAddress
     expires_at: datetime  # aware, UTC: the end on the wall clock
@@ -119,11 +141,40 @@ class Authorization:
     login_at: datetime  # aware, UTC
     format: str
     origin: Origin
-    rule: str = "grace"
+    rule: str = "grace"  # "grace", "hold", "by hand"
+    session: str = ""
+    uid: int | None = None  # who granted it by hand
+    why: str = ""  # what they gave as the reason
+
+    @property
+    def key(self) -> "Key":
+        """Tells it from the other authorizations of its client."""
+        return self.user, self.session
 
     def remaining(self, now: Moment) -> float:
         """Say for how many seconds it still holds; zero or less when it has ended."""
         return min((self.expires_at - now.wall).total_seconds(), self.deadline - now.boottime)
+
+    def ends_at(self, now: Moment) -> datetime:
+        """Say when it ends, on the wall clock as it goes now."""
+        by_boottime = now.wall + timedelta(seconds=self.deadline - now.boottime)
+        return self.expires_at if by_boottime > self.expires_at - _SAME else by_boottime
+
+
+Key = tuple[str, str]
+"""Account and session of an authorization: what tells it from the others of its client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """Somebody revoked: no login that was stamped before it opens anything, and until its end none at all."""
+
+    kind: str  # "address", "user" or "all"
+    name: str  # the address or the account; empty for all
+    at: datetime  # aware, UTC
+    until: datetime  # aware, UTC; the same moment where new logins count again at once
+    uid: int | None = None  # who did it
+    why: str = ""  # what they gave as the reason
 
 
 @dataclass(frozen=True, slots=True)

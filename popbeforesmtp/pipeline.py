@@ -5,20 +5,20 @@ store hear of it, each in a thread of its own. Nothing here waits for either.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from popbeforesmtp import maillog, rules
-from popbeforesmtp.active import ActiveSet, Change
-from popbeforesmtp.addresses import ClientAddress
-from popbeforesmtp.clock import Clock
+from popbeforesmtp.active import Change
+from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.following import Followed
-from popbeforesmtp.model import Block, EventKind, Origin, SessionEvent, Verdict
-from popbeforesmtp.publisher import Publisher
-from popbeforesmtp.recorder import Recorder
+from popbeforesmtp.history import History, Seen
+from popbeforesmtp.holds import session_name
+from popbeforesmtp.model import Authorization, Block, EventKind, Origin, Reason, SessionEvent, Verdict
+from popbeforesmtp.windows import Windows
 
+_OUTCOMES = {Change.GRANTED: "granted", Change.RENEWED: "renewed", Change.NONE: "granted; a later end was known"}
 _LOOK = 1.0  # seconds between looks without any event: what events miss is found by then
 _BLOCKS = 16  # blocks read of one source before the others have their turn
 
@@ -31,26 +31,20 @@ class Pipeline:
         *,
         followed: Sequence[Followed],
         rules: rules.Rules,
-        active: ActiveSet,
-        recorder: Recorder,
-        publishers: Sequence[Publisher],
+        windows: Windows,
         clock: Clock,
     ) -> None:
         self.followed = followed
         self.rules = rules
-        self.active = active
-        self.recorder = recorder
-        self.publishers = publishers
-        self.counts: Counter[str] = Counter()
+        self.windows = windows
+        self.history = History()
+        self.rules_trouble: str | None = None  # a file of the rules that cannot be read again
         self._clock = clock
         self._bell = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._check_at = 0.0
+        self._settling: asyncio.Task[None] | None = None
         self.turned_at = self._loop.time()  # when the loop last came round; it is alive while this is not long ago
-
-    def permits(self, client: ClientAddress) -> bool:
-        """Say whether a client may relay at this moment."""
-        return self.active.permits(client, self._clock.now())
 
     async def run(self) -> None:
         """Follow the sources until they end, or until it is cancelled."""
@@ -60,7 +54,8 @@ class Pipeline:
             self.turned_at = self._loop.time()
             self._bell.clear()
             more = [self._read(followed) for followed in self.followed]
-            self.expire()
+            self._settle()
+            self.windows.expire()
             self._look_after()
             if any(more):
                 await asyncio.sleep(0)
@@ -78,35 +73,28 @@ class Pipeline:
         self.followed = followed
         self._bell.set()
 
-    def obey(self, new_rules: rules.Rules) -> None:
-        """Decide by other rules from now on. A window keeps its end, unless its client is never authorized any more."""
+    def obey(self, new_rules: rules.Rules, left: Iterable[Authorization] = ()) -> None:
+        """Decide by other rules from now on. A window keeps its end, unless its client is never authorized any more.
+
+        ``left`` are all authorizations there are, for limits that were not asked before.
+        """
+        if not new_rules.hold:
+            for followed in self.followed:
+                for held in followed.holds.all():
+                    self.windows.close(held)
         self.rules = new_rules
-        for client in list(self.active):
+        self.windows.obey(new_rules, left)
+        for client in list(self.windows.active):
             reason = rules.bar(client, new_rules)
             if reason is not None:
-                self.active.revoke(client)
-                maillog.revoked(client, reason)
-                self._end(client)
-
-    def expire(self) -> None:
-        """End every window that is over."""
-        for client in self.active.expire(self._clock.now()):
-            self.counts["expired"] += 1
-            maillog.expired(client)
-            self._end(client)
-
-    def _end(self, client: ClientAddress) -> None:
-        """Tell the store and the maps that a client may no longer relay."""
-        self.recorder.ended(client)
-        for publisher in self.publishers:
-            publisher.go(client)
+                self.windows.revoke(client, reason)
 
     def _look_after(self) -> None:
         """See, now and then, whether the maps are still there, and whether the logs still show us anything."""
         if self._loop.time() < self._check_at:
             return
         self._check_at = self._loop.time() + _LOOK
-        for publisher in self.publishers:
+        for publisher in self.windows.publishers:
             publisher.check()
         for followed in self.followed:
             warnings = followed.sight.warnings(self._clock.now())
@@ -116,6 +104,16 @@ class Pipeline:
                 maillog.warned(f"{followed.source.name}: {warnings[sign]}")
             followed.warned = set(warnings)
 
+    def unheld(self) -> list[str]:
+        """Say where ``hold`` is asked for and not in force."""
+        if not self.rules.hold:
+            return []
+        return [
+            f"{followed.source.name}: hold is not in force for {name}: no logouts are seen among its logins"
+            for followed in self.followed
+            for name in followed.holds.unheld()
+        ]
+
     def _ring(self) -> None:
         """Wake the loop, from any thread."""
         with suppress(RuntimeError):  # the loop has ended, and the watcher not yet
@@ -123,7 +121,7 @@ class Pipeline:
 
     async def _wait(self) -> None:
         """Sleep until the bell rings, a window ends, or it is time to look."""
-        end = self.active.next_end(self._clock.now())
+        end = self.windows.active.next_end(self._clock.now())
         try:
             async with asyncio.timeout(_LOOK if end is None else min(end, _LOOK)):
                 await self._bell.wait()
@@ -162,39 +160,80 @@ class Pipeline:
         reading, log, wall = followed.reading(block), block.log or followed.source.name, self._clock.now().wall
         unknown = followed.counts["unknown headers"]
         for start, end in followed.candidates(reading, block.data, wall):
-            origin = Origin(log, block.offset + start)
+            offset = block.offset + start
             try:
                 event = followed.read_line(reading, block.data[start:end], self._clock.now().wall)
                 if event is not None:
-                    self.counts[event.kind if event.genuine else "forged"] += 1
-                    if event.kind is EventKind.LOGIN and event.genuine:
-                        followed.sight.logged_in(self._clock.now(), live=followed.live)
-                    self._decide(event, origin)
+                    self._hear(followed, event, Origin(log, offset, reading.header.cursor))
             except Exception as error:  # noqa: BLE001 - no line whatsoever may stop the daemon
-                self.counts["errors"] += 1
-                maillog.broken_line(origin.source, origin.offset, error)
+                self.windows.counts["errors"] += 1
+                maillog.broken_line(log, offset, error)
         unknown = followed.counts["unknown headers"] - unknown
         if followed.read_to(reading, block, unknown, self._clock.now()):
-            self.recorder.read_to(followed.source.name, block.checkpoint, reading.header.previous)
+            self.windows.recorder.read_to(followed.source.name, block.checkpoint, reading.header.previous)
 
-    def _decide(self, event: SessionEvent, origin: Origin) -> None:
-        now = self._clock.now()
-        decision = rules.decide(event, origin, now, self.rules)
-        if decision.verdict is Verdict.REFUSE and decision.reason is not None and event.client is not None:
-            self.counts[f"refused: {decision.reason}"] += 1
-            maillog.refused(event.client, event.user or "", decision.reason, origin.source, origin.offset, event.time)
+    def _hear(self, followed: Followed, event: SessionEvent, origin: Origin) -> None:
+        """Take in what a server reports of a session."""
+        self.windows.counts[event.kind if event.genuine else "forged"] += 1
+        if event.kind is EventKind.LOGIN:
+            if event.genuine:
+                followed.sight.logged_in(self._clock.now(), live=followed.live)
+            self._decide(followed, event, origin)
+        elif not event.genuine:
+            return
+        elif event.kind is EventKind.LOGOUT and self.rules.hold and event.key is not None:
+            session = session_name(event.format, event.key)
+            held = followed.holds.logout(origin.source, event.format, session)
+            if held is not None:
+                self.windows.close(held)
+        elif event.kind is EventKind.FAILURE and event.client is not None:
+            self.history.add(Seen(event, origin, "failed login"))
+            if self.rules.revoke_after_failures:
+                self.windows.failed(event.client, self.rules.revoke_after_failures)
+
+    def _decide(self, followed: Followed, event: SessionEvent, origin: Origin) -> None:
+        now, client, user = self._clock.now(), event.client, event.user or ""
+        held = bool(self.rules.hold) and event.key is not None and event.genuine
+        if client is not None and held:
+            for gone in followed.holds.login(event.format):
+                self.windows.close(gone)
+            held = followed.holds.in_force(event.format)
+        standing = rules.ALONE
+        if client is not None:
+            standing = self.windows.standing(rules.granted_to(client, self.rules), user, now)
+        decision = rules.decide(event, origin, now, self.rules, standing, held=held)
+        if decision.verdict is Verdict.REFUSE and decision.reason is not None and client is not None:
+            self.windows.counts[f"refused: {decision.reason}"] += 1
+            maillog.refused(client, user, decision.reason, origin.source, origin.offset, event.time)
+            if decision.reason is not Reason.STALE:  # an old log is full of them
+                self.history.add(Seen(event, origin, f"refused: {decision.reason}"))
+                more = {"format": event.format, "service": event.service, "reason": decision.reason}
+                self.windows.audit("refuse", origin, client, user, now.wall, **more)
         authorization = decision.authorization
         if authorization is None:
             return
-        change = self.active.grant(authorization, now)
-        if change is Change.NONE:
-            return
-        self.recorder.granted(authorization)
-        if change is Change.RENEWED:
-            self.counts["renewed"] += 1
-            maillog.renewed(authorization)
-            return
-        self.counts["granted"] += 1
-        maillog.granted(authorization)
-        for publisher in self.publishers:
-            publisher.come(authorization.client)
+        change = self.windows.grant(authorization, now)
+        self.history.add(Seen(event, origin, _OUTCOMES[change], authorization.expires_at))
+        if held and event.key is not None:
+            self._hold(followed, rules.hold(authorization, session_name(event.format, event.key), now, self.rules), now)
+
+    def _hold(self, followed: Followed, held: Authorization, now: Moment) -> None:
+        """Keep a session's client authorized while it is open."""
+        gone = followed.holds.hold(held, now, live=followed.live)
+        if gone is not None:
+            self.windows.close(gone)
+        if followed.live:
+            self.windows.grant(held, now)
+
+    def _settle(self) -> None:
+        """Let windows end from which something was taken back; the store is asked what is left of them."""
+        for followed in self.followed:
+            if followed.live:
+                for held in followed.holds.due():
+                    self.windows.grant(held, self._clock.now())
+        if self.windows.unsettled and (self._settling is None or self._settling.done()):
+            self._settling = asyncio.create_task(self._settle_them(), name="settle")
+
+    async def _settle_them(self) -> None:
+        with suppress(PopBeforeSmtpError):  # the recorder has said it; it is tried again at the next turn
+            await self.windows.settle()

@@ -1,11 +1,13 @@
 """Brings who comes and who goes to one access map, in a thread of its own.
 
-What comes while the map is being written is gathered for the next time. A failure leaves the map as it was; from then
+What comes while the map is being written is gathered for the next time; what only makes a window longer is told to
+timed maps alone, and waits for the next time too. A failure leaves the map as it was; from then
 on the whole active set is brought to it, again and again, until that works.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from popbeforesmtp import maillog
 from popbeforesmtp.addresses import ClientAddress
@@ -21,12 +23,15 @@ _CLOSE_SECONDS = 4.0
 
 
 class Publisher:
-    """Keeps one map equal to the active set."""
+    """Keeps one map equal to the active set.
 
-    def __init__(self, access_map: AccessMap, active: Collection[ClientAddress]) -> None:
+    ``active`` returns that set as it is now, with the end of each window.
+    """
+
+    def __init__(self, access_map: AccessMap, active: Callable[[], Mapping[ClientAddress, datetime]]) -> None:
         self._map = access_map
         self._active = active
-        self._pending: dict[ClientAddress, bool] = {}  # the last word on each: may relay, or not
+        self._pending: dict[ClientAddress, datetime | None] = {}  # the last word on each: until when; None for gone
         self._whole = False
         self._look = False
         self._gone_since: float | None = None  # when the first left whom the map may still hold
@@ -42,10 +47,11 @@ class Publisher:
         What may pass (a full disk) is tried again later; what does not is raised: DataError where the map is somebody
         else's, NotPermittedError or CannotCreateError where it cannot be.
         """
-        for client in self._active:
+        active = self._active()
+        for client in active:
             self._holds(client)
         try:
-            await self._worker.do(self._map.replace, list(self._active))
+            await self._worker.do(self._map.replace, active)
         except MapError as error:
             maillog.trouble(str(error))
             self.trouble = str(error)
@@ -56,16 +62,21 @@ class Publisher:
         """Begin to publish."""
         self._task = asyncio.create_task(self._run(), name=f"publisher {self.name}")
 
-    def come(self, client: ClientAddress) -> None:
-        """A client may relay from now on."""
+    def come(self, client: ClientAddress, expires_at: datetime) -> None:
+        """A client may relay from now on, until then."""
         if self._holds(client):
-            self._pending[client] = True
+            self._pending[client] = expires_at
             self._wake.set()
+
+    def renew(self, client: ClientAddress, expires_at: datetime) -> None:
+        """A client that may relay may do so longer. It waits for the next publish, or the next look."""
+        if self._map.timed and self._map.cannot_hold(client) is None:
+            self._pending[client] = expires_at
 
     def go(self, client: ClientAddress) -> None:
         """A client may no longer relay."""
         if self._map.cannot_hold(client) is None:
-            self._pending[client] = False
+            self._pending[client] = None
             self._gone_since = self._gone_since or asyncio.get_running_loop().time()
             self._wake.set()
 
@@ -74,6 +85,15 @@ class Publisher:
         self._look = True
         self._wake.set()
 
+    def says(self, client: ClientAddress) -> str:
+        """Say what the map says of a client, as far as we wrote it."""
+        why = self._map.cannot_hold(client)
+        if why is not None:
+            return f"cannot hold it: {why}"
+        if self.trouble is not None:
+            return f"not known: {self.trouble}"
+        return "may relay" if client in self._active() else "not found"
+
     def owe(self) -> None:
         """Bring the whole active set to the map again."""
         self._whole = True
@@ -81,7 +101,7 @@ class Publisher:
 
     async def empty(self) -> None:
         """Take everybody out of the map. Raises PopBeforeSmtpError where that cannot be done now."""
-        await self._worker.do(self._map.replace, [])
+        await self._worker.do(self._map.replace, {})
 
     async def close(self, *, empty: bool = False) -> None:
         """Publish what is waiting, once, and let go of the map; ``empty`` leaves nobody in it."""
@@ -157,11 +177,11 @@ class Publisher:
         pending, self._pending = self._pending, {}
         whole, self._whole = self._whole, False
         gone_since, self._gone_since = self._gone_since, None
-        come = {client for client, may in pending.items() if may}
-        go = pending.keys() - come
+        come = {client: end for client, end in pending.items() if end is not None}
+        go = pending.keys() - come.keys()
         try:
             if whole:
-                await self._worker.do(self._map.replace, list(self._active))
+                await self._worker.do(self._map.replace, self._active())
             elif pending:
                 await self._worker.do(self._map.change, come, go)
         except BaseException:

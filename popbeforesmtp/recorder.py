@@ -11,7 +11,7 @@ from datetime import datetime
 from popbeforesmtp import maillog
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
-from popbeforesmtp.model import Authorization
+from popbeforesmtp.model import Authorization, Key, Tombstone
 from popbeforesmtp.stores import Batch, Progress, Store, StoreError
 from popbeforesmtp.worker import Worker
 
@@ -28,6 +28,7 @@ class Recorder:
         self._batch = Batch()
         self._writing = Batch()
         self._wake = asyncio.Event()
+        self._one = asyncio.Lock()  # one write at a time
         self._worker = Worker("store")
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None
@@ -38,14 +39,27 @@ class Recorder:
 
     def granted(self, authorization: Authorization) -> None:
         """Keep an authorization."""
-        self._batch.granted[authorization.client] = authorization
+        self._batch.grant(authorization)
+        self._wake.set()
+
+    def closed(self, client: ClientAddress, key: Key) -> None:
+        """Forget one authorization of a client."""
+        self._batch.close(client, key)
         self._wake.set()
 
     def ended(self, client: ClientAddress) -> None:
-        """Forget an authorization."""
-        self._batch.granted.pop(client, None)
-        self._batch.ended.add(client)
+        """Forget all authorizations of a client."""
+        self._batch.end(client)
         self._wake.set()
+
+    def revoked(self, tombstone: Tombstone) -> None:
+        """Keep that somebody revoked."""
+        self._batch.tombstones.append(tombstone)
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Write all that is waiting, so that no crash undoes it. Raises StoreError."""
+        await self._write()
 
     def read_to(self, source: str, checkpoint: str, time: datetime | None) -> None:
         """Keep how far a source was read, together with all that its lines have granted."""
@@ -56,11 +70,14 @@ class Recorder:
         """Return all that the store holds and is about to hold. Raises StoreError."""
         before = self._pending()
         stored = await self._worker.do(self._store.load, now)
-        by_client = {grant.client: grant for grant in stored}
-        for batch in (before, self._pending()):  # what was waiting may have been written behind what we were given
-            by_client = {client: grant for client, grant in by_client.items() if client not in batch.ended}
-            by_client |= batch.granted
-        return list(by_client.values())
+        return self._pending().over(before.over(stored))  # what was waiting may have been written behind their back
+
+    async def entries_of(self, client: ClientAddress, now: Moment) -> list[Authorization]:
+        """Return all authorizations of one client, in the store or about to be there. Raises StoreError."""
+        before = self._pending()
+        stored = await self._worker.do(self._store.load_client, client, now)
+        found = self._pending().over(before.over(stored))
+        return [entry for entry in found if entry.client == client]
 
     async def keep_maps(self, names: list[str]) -> None:
         """Keep which access maps there are. Raises StoreError."""
@@ -74,7 +91,7 @@ class Recorder:
 
     def _pending(self) -> Batch:
         """Return what is being written, and what is about to be."""
-        return _merged(self._writing, self._batch)
+        return self._writing.then(self._batch)
 
     async def close(self, stopped: datetime | None = None) -> None:
         """Write what is waiting, once, and close the store; ``stopped`` is kept as the time of a wanted end."""
@@ -115,21 +132,16 @@ class Recorder:
                 self.trouble = None
 
     async def _write(self) -> None:
-        self._wake.clear()
-        if not self._batch:
-            return
-        self._writing, self._batch = self._batch, Batch()
-        try:
-            await self._worker.do(self._store.write, self._writing)
-        except BaseException:
-            self._batch = self._pending()
-            self._wake.set()
-            raise
-        finally:
-            self._writing = Batch()
-
-
-def _merged(earlier: Batch, later: Batch) -> Batch:
-    """Put two batches together as if the later one had been added to the earlier."""
-    granted = {client: grant for client, grant in earlier.granted.items() if client not in later.ended}
-    return Batch(granted | later.granted, earlier.ended | later.ended, earlier.progress | later.progress)
+        async with self._one:
+            self._wake.clear()
+            if not self._batch:
+                return
+            self._writing, self._batch = self._batch, Batch()
+            try:
+                await self._worker.do(self._store.write, self._writing)
+            except BaseException:
+                self._batch = self._pending()
+                self._wake.set()
+                raise
+            finally:
+                self._writing = Batch()

@@ -3,19 +3,23 @@
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.audit import decision_id
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.following import Followed
+from popbeforesmtp.history import Seen
 from popbeforesmtp.lookups import Lookup
-from popbeforesmtp.model import Authorization
+from popbeforesmtp.model import Authorization, Tombstone
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.text import utc
 
 
-def describe(entry: Authorization) -> dict[str, object]:
+def describe(entry: Authorization, now: Moment) -> dict[str, object]:
     """Say all about an authorization, for ``list --json``."""
     return {
+        "id": decision_id(entry.origin, entry.client, entry.user),
         "address": entry.client,
-        "expires_at": entry.expires_at.isoformat(),
+        "expires_at": entry.ends_at(now).isoformat(),
         "user": entry.user,
         "service": entry.service,
         "login_at": entry.login_at.isoformat(),
@@ -23,7 +27,50 @@ def describe(entry: Authorization) -> dict[str, object]:
         "format": entry.format,
         "file": entry.origin.source,
         "offset": entry.origin.offset,
+        "cursor": entry.origin.cursor or None,
+        "session": entry.session or None,
+        "uid": entry.uid,
+        "reason": entry.why or None,
     }
+
+
+def describe_seen(seen: Seen) -> dict[str, object]:
+    """Say all about a login that was seen, for ``explain``."""
+    event = seen.event
+    return {
+        "address": event.client,
+        "user": event.user,
+        "service": event.service,
+        "format": event.format,
+        "time": None if event.time is None else event.time.isoformat(),
+        "file": seen.origin.source,
+        "offset": seen.origin.offset,
+        "cursor": seen.origin.cursor or None,
+        "outcome": seen.outcome,
+    }
+
+
+def describe_tombstone(tombstone: Tombstone) -> dict[str, object]:
+    """Say all about a revocation, for ``explain``."""
+    return {
+        "kind": tombstone.kind,
+        "name": tombstone.name,
+        "at": tombstone.at.isoformat(),
+        "until": tombstone.until.isoformat(),
+        "uid": tombstone.uid,
+        "reason": tombstone.why or None,
+    }
+
+
+def outputs(pipeline: Pipeline, lookups: Iterable[Lookup], client: ClientAddress | None) -> list[dict[str, object]]:
+    """Say what each output says of an address now, for ``explain``."""
+    if client is None:
+        return []
+    may = pipeline.windows.permits(client)
+    said: list[dict[str, object]] = [
+        {"name": lookup.report().name, "says": "may relay" if may else "not found"} for lookup in lookups
+    ]
+    return said + [{"name": each.name, "says": each.says(client)} for each in pipeline.windows.publishers]
 
 
 def _source(followed: Followed) -> dict[str, object]:
@@ -40,10 +87,10 @@ def status(pipeline: Pipeline, lookups: Iterable[Lookup], now: Moment) -> dict[s
     """Say how each part is doing, for ``status``."""
     return {
         "state": "running",
-        "authorizations": len(pipeline.active),
-        "counts": dict(pipeline.counts),
+        "authorizations": len(pipeline.windows.active),
+        "counts": dict(pipeline.windows.counts),
         "sources": [_source(followed) for followed in pipeline.followed],
-        "maps": [{"name": publisher.name, "trouble": publisher.trouble} for publisher in pipeline.publishers],
+        "maps": [{"name": publisher.name, "trouble": publisher.trouble} for publisher in pipeline.windows.publishers],
         "lookups": [asdict(lookup.report()) for lookup in lookups],
         "warnings": warnings(pipeline, now),
     }
@@ -51,7 +98,8 @@ def status(pipeline: Pipeline, lookups: Iterable[Lookup], now: Moment) -> dict[s
 
 def warnings(pipeline: Pipeline, now: Moment) -> list[str]:
     """Say what the administrator should look at."""
-    found = [] if pipeline.recorder.trouble is None else [pipeline.recorder.trouble]
+    troubles = (pipeline.windows.recorder.trouble, pipeline.windows.audit.trouble, pipeline.rules_trouble)
+    found = [trouble for trouble in troubles if trouble is not None]
     for followed in pipeline.followed:
         source = followed.source.report()
         if followed.trouble is not None:
@@ -61,12 +109,12 @@ def warnings(pipeline: Pipeline, now: Moment) -> list[str]:
         if followed.forgeable is not None:
             found.append(f"{source.name}: nothing is believed: {followed.forgeable}")
         found += [f"{source.name}: {warning}" for warning in followed.sight.warnings(now).values()]
-    found += [f"{publisher.name}: {publisher.trouble}" for publisher in pipeline.publishers if publisher.trouble]
-    return found
+    found += [f"{each.name}: {each.trouble}" for each in pipeline.windows.publishers if each.trouble]
+    return found + pipeline.windows.crowded(now) + pipeline.unheld()
 
 
 def summary(pipeline: Pipeline, now: Moment) -> str:
     """Say in a line how it goes, for ``systemctl status``."""
     first = next(iter(warnings(pipeline, now)), None)
     trouble = "" if first is None else f"; look at: {first}"
-    return f"{len(pipeline.active)} clients may relay{trouble}"
+    return f"{len(pipeline.windows.active)} clients may relay{trouble}"

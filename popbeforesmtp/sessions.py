@@ -43,6 +43,10 @@ class Sessions:
         """Whether what comes next may mean something only because of lines that were read before."""
         return bool(self._waiting or self._doubted)
 
+    def reopen(self, format_name: str, key: str, client: ClientAddress) -> None:
+        """Remember a session that was open before a restart."""
+        _remember(self._open, (format_name, key), client, self._limit)
+
     def forget(self, time: datetime | None) -> None:
         """Forget connections that have waited too long for their login, by the time of the log."""
         while self._waiting and time is not None and time - next(iter(self._waiting.values())).time > _PATIENCE:

@@ -16,7 +16,7 @@ from types import ModuleType, UnionType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from popbeforesmtp import lookups, mtas, sources, stores
-from popbeforesmtp.clock import Clock
+from popbeforesmtp.clock import Clock, SystemClock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.errors import PopBeforeSmtpError
@@ -26,12 +26,16 @@ from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.model import LogMessage, SessionEvent
 from popbeforesmtp.mtas import AccessMap
+from popbeforesmtp.rulesettings import NO_RULES, RuleSettings
 from popbeforesmtp.sight import SYSLOGDS
 from popbeforesmtp.sources import Source
 from popbeforesmtp.stores import Progress, Store
 
 FORMATS = Path("/etc/pop-before-smtp/formats.d")
 """The administrator's own formats."""
+
+_GIVEN = ("clock", "restrict", "prefix")
+"""What a map or a lookup is given besides its settings: the clock, and what the rules ask for."""
 
 _FOUND_OUT = ("checkpoint", "since", "zone", "programs", "owners", "insecure")
 """What a source is given and nobody sets in its section: the place, the start of the window, the zone, the syslog tags
@@ -154,9 +158,18 @@ def open_store(section: Section, clock: Clock, *, make: bool) -> Store:
     return store
 
 
-def open_map(section: Section) -> AccessMap:
-    """Prepare an access map; nothing is written yet."""
-    access_map: AccessMap = _open(mtas, section, "open_map", dict(section.values))
+def open_map(section: Section, rules: RuleSettings = NO_RULES) -> AccessMap:
+    """Prepare an access map; nothing is written yet. Raises ConfigError where it cannot say what the rules ask for."""
+    _sayable(_opening(mtas, section, "open_map"), section, rules)
+    access_map: AccessMap = _open(
+        mtas,
+        section,
+        "open_map",
+        dict(section.values),
+        clock=SystemClock(),
+        restrict=rules.restrict,
+        prefix=rules.ipv6_prefix,
+    )
     return access_map
 
 
@@ -187,10 +200,25 @@ def map_key(section: Section) -> str:
     return f"{section.type} {section.values.get('map') or open_map(section).name}"
 
 
-def open_lookup(section: Section) -> Lookup:
-    """Prepare a lookup; it does not answer yet."""
-    lookup: Lookup = _open(lookups, section, "open_lookup", dict(section.values))
+def open_lookup(section: Section, rules: RuleSettings = NO_RULES) -> Lookup:
+    """Prepare a lookup; it does not answer yet. Raises ConfigError where it cannot say what the rules ask for."""
+    _sayable(_opening(lookups, section, "open_lookup"), section, rules, exact=True)
+    lookup: Lookup = _open(lookups, section, "open_lookup", dict(section.values), restrict=rules.restrict)
     return lookup
+
+
+def _sayable(opening: Callable[..., object], section: Section, rules: RuleSettings, *, exact: bool = False) -> None:
+    """See that an output can say what the rules ask for; ``exact`` ones ask for each address. Raises ConfigError."""
+    can = inspect.signature(opening).parameters
+    if rules.restrict and "restrict" not in can:
+        raise section.place("type").complain(
+            f"{section.type} cannot refuse the networks of [rules] restrict; leave restrict or this output out"
+        )
+    if rules.ipv6_prefix < 128 and not exact and "prefix" not in can:
+        raise section.place("type").complain(
+            f"{section.type} cannot say an IPv6 prefix exactly; use a lookup (socketmap, policy) without this map,"
+            " or leave [rules] ipv6_prefix out"
+        )
 
 
 def check(settings: Settings) -> None:
@@ -202,9 +230,12 @@ def check(settings: Settings) -> None:
         _bind(_opening(sources, section, "open_source"), section, values, _FOUND_OUT)
     _bind(_opening(stores, settings.store, "open_store"), settings.store, settings.store.values, ("clock",))
     for section in settings.mtas or ():
-        _bind(_opening(mtas, section, "open_map"), section, section.values, ())
+        _bind(_opening(mtas, section, "open_map"), section, section.values, _GIVEN)
+        _sayable(_opening(mtas, section, "open_map"), section, settings.rules)
     for section in settings.lookups or ():
-        _bind(_opening(lookups, section, "open_lookup"), section, section.values, ())
+        _bind(_opening(lookups, section, "open_lookup"), section, section.values, _GIVEN)
+        _sayable(_opening(lookups, section, "open_lookup"), section, settings.rules, exact=True)
+    settings.rules.rules(settings.grace, settings.hold)  # the files that they name
 
 
 def _open(

@@ -395,10 +395,27 @@ def test_the_set_says_what_a_naive_one_says(events: list[object]) -> None:
             until = active.expires_at(client, now)
             assert (until is not None) is model.permits(client, now)
             assert until is None or abs((until - now.wall).total_seconds() - model.left(client, now)) < 2e-6
+        ends = active.ends(now)
+        assert set(ends) == set(active)
+        assert {client: end for client, end in ends.items() if end > now.wall} == {
+            client: active.expires_at(client, now) for client in active if active.permits(client, now)
+        }
         next_end = active.next_end(now)
         assert (next_end is None) <= (len(active) == 0)
         if next_end is not None and any(model.permits(client, now) for client in model.ends):
             assert next_end <= max(model.left(client, now) for client in model.ends) + 0.05  # a tick
+
+
+def test_ends_are_those_of_the_moment_they_were_asked_for() -> None:
+    """Another thread may take its time with them."""
+    clock = FakeClock()
+    now = clock.now()
+    active = nobody(clock)
+    active.grant(login(ONE, now), now)
+    ends = active.ends(now)
+    active.revoke(ONE)
+    active.grant(login(TWO, now), now)
+    assert dict(ends) == {ONE: now.wall + GRACE}
 
 
 @settings(deadline=None)

@@ -56,7 +56,7 @@ def test_the_readmes_configuration_is_understood() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     text = readme.partition("```toml\n")[2].partition("```")[0]
     settings = config.parse(PATH, text)
-    assert ClientAddress("100.64.0.1") in settings.never
+    assert ClientAddress("100.64.0.1") in settings.rules.rules(settings.grace, settings.hold).never
     assert [section.type for section in settings.sources or ()] == ["file", "journal", "login"]
     from popbeforesmtp import wiring
 

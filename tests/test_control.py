@@ -1,5 +1,6 @@
 """The control socket: the daemon answers its commands, and survives whatever else connects."""
 
+import os
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
@@ -82,7 +83,7 @@ def test_junk_stops_nothing(tmp_path: Path, junk: bytes) -> None:
                 pass
         return ask(path, "echo")
 
-    assert served(path, disturb) == {"command": "echo"}
+    assert served(path, disturb) == {"command": "echo", "uid": os.getuid()}
 
 
 def test_the_socket_is_for_its_owner_and_group(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from tests.site import CLIENT, OTHER, Held, Site, in_map, map_section, permitted
 
 _HANG = """
 import pathlib
-from popbeforesmtp.pipeline import Pipeline
-usual = Pipeline.expire
-def expire(pipeline):
+from popbeforesmtp.windows import Windows
+usual = Windows.expire
+def expire(windows):
     if pathlib.Path("hang").exists():
         pathlib.Path("hang").read_bytes()  # a FIFO that nobody writes to
-    usual(pipeline)
-Pipeline.expire = expire
+    usual(windows)
+Windows.expire = expire
 """
 
 

@@ -1,14 +1,15 @@
 """The loop: what a line does, in which order, and what a bad one must not do."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from datetime import timedelta
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
 
 import pytest
 
 from popbeforesmtp import maillog, wiring
 from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.audit import Audit
 from popbeforesmtp.following import Followed, Reading
 from popbeforesmtp.formats import Formats
 from popbeforesmtp.formats._engine import Engine
@@ -21,10 +22,12 @@ from popbeforesmtp.rules import Rules
 from popbeforesmtp.sight import SYSLOGDS
 from popbeforesmtp.sources import SourceReport
 from popbeforesmtp.stores.memory import MemoryStore
+from popbeforesmtp.windows import Windows
 from tests.clocks import FakeClock
 
 CLIENT = ClientAddress("192.0.2.10")
 GRACE = timedelta(minutes=30)
+RULES = Rules(GRACE)
 
 
 class ListSource:
@@ -73,21 +76,24 @@ class SetMap:
 
     name = "set"
     interval = 0.0
+    timed = False
 
     def __init__(self) -> None:
-        self.clients: set[ClientAddress] = set()
+        self.clients: dict[ClientAddress, datetime] = {}
+        self.changes = 0
 
-    def replace(self, clients: Collection[ClientAddress]) -> None:
+    def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Hold exactly these."""
-        self.clients = set(clients)
+        self.clients = dict(clients)
 
-    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
+    def change(self, come: Mapping[ClientAddress, datetime], go: Collection[ClientAddress]) -> None:
         """Add some and take some out."""
-        self.clients = (self.clients | set(come)) - set(go)
+        self.changes += 1
+        self.clients = {client: end for client, end in (self.clients | dict(come)).items() if client not in go}
 
     def shut(self) -> None:
         """Hold nobody."""
-        self.clients = set()
+        self.clients = {}
 
     def lost(self) -> bool:
         """Say no."""
@@ -111,8 +117,9 @@ class KeptStore(MemoryStore):
 class Parts:
     """A pipeline on small real parts."""
 
-    def __init__(self, clock: FakeClock, *blocks: bytes | OSError | None) -> None:
+    def __init__(self, clock: FakeClock, *blocks: bytes | OSError | None, rules: Rules = RULES) -> None:
         self.clock = clock
+        self.rules = rules
         self.source = ListSource(*blocks)
         self.store = KeptStore()
         self.map = SetMap()
@@ -128,13 +135,19 @@ class Parts:
 
     async def _run(self, more: Callable[[Pipeline], None], formats: Formats) -> Pipeline:
         recorder = Recorder(self.store)
-        publisher = Publisher(self.map, self.active)
+        publisher = Publisher(self.map, lambda: self.active.ends(self.clock.now()))
         pipeline = Pipeline(
             followed=[Followed(self.source, formats, lambda: Reading(HeaderReader(), formats.sieve(SYSLOGDS)))],
-            rules=Rules(GRACE),
-            active=self.active,
-            recorder=recorder,
-            publishers=[publisher],
+            rules=self.rules,
+            windows=Windows(
+                active=self.active,
+                recorder=recorder,
+                publishers=[publisher],
+                clock=self.clock,
+                audit=Audit(""),
+                limits=self.rules.limits,
+                prefix=self.rules.ipv6_prefix,
+            ),
             clock=self.clock,
         )
         async with asyncio.timeout(10):
@@ -166,8 +179,8 @@ def test_a_login_reaches_the_active_set_the_map_and_the_store(clock: FakeClock) 
     line = login(clock)
     parts = Parts(clock, line)
     pipeline = parts.run()
-    assert pipeline.permits(CLIENT)
-    assert parts.map.clients == {CLIENT}
+    assert pipeline.windows.permits(CLIENT)
+    assert parts.map.clients == {CLIENT: clock.now().wall + GRACE}
     (kept,) = parts.store.load(clock.now())
     assert (kept.client, kept.expires_at, kept.user) == (CLIENT, clock.now().wall + GRACE, "alice")
     assert parts.store.progress()["list"].checkpoint == str(len(line))
@@ -179,24 +192,36 @@ def test_a_window_ends_without_another_line(clock: FakeClock) -> None:
 
     def later(pipeline: Pipeline) -> None:
         clock.advance(GRACE.total_seconds() - 0.000001)
-        pipeline.expire()
-        assert pipeline.permits(CLIENT)
+        pipeline.windows.expire()
+        assert pipeline.windows.permits(CLIENT)
         clock.advance(0.000001)
-        assert not pipeline.permits(CLIENT)
-        pipeline.expire()
+        assert not pipeline.windows.permits(CLIENT)
+        pipeline.windows.expire()
 
     pipeline = parts.run(later)
-    assert (len(parts.active), pipeline.counts["expired"]) == (0, 1)
-    assert parts.map.clients == set()
+    assert (len(parts.active), pipeline.windows.counts["expired"]) == (0, 1)
+    assert parts.map.clients == {}
     assert parts.store.load(clock.now()) == []
+
+
+def test_a_renewal_reaches_the_maps_that_keep_ends(clock: FakeClock) -> None:
+    """With the later end, gathered."""
+    early, late = login(clock, ago=60), login(clock)
+    parts = Parts(clock, early + late)
+    parts.map.timed = True
+    parts.run()
+    assert parts.map.clients == {CLIENT: clock.now().wall + GRACE}
+    assert parts.map.changes == 1
 
 
 def test_a_renewal_touches_no_map(clock: FakeClock) -> None:
     """A renewal changes only the end; the same line again changes nothing."""
     early, late = login(clock, ago=60), login(clock)
-    pipeline = Parts(clock, early + late + late + early).run()
-    assert (pipeline.counts["granted"], pipeline.counts["renewed"]) == (1, 1)
-    assert pipeline.active.expires_at(CLIENT, clock.now()) == clock.now().wall + GRACE
+    parts = Parts(clock, early + late + late + early)
+    pipeline = parts.run()
+    assert (pipeline.windows.counts["granted"], pipeline.windows.counts["renewed"]) == (1, 1)
+    assert parts.map.clients == {CLIENT: clock.now().wall + GRACE - timedelta(seconds=60)}
+    assert pipeline.windows.active.expires_at(CLIENT, clock.now()) == clock.now().wall + GRACE
 
 
 def test_a_line_that_breaks_the_program_stops_nothing(clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,15 +236,15 @@ def test_a_line_that_breaks_the_program_stops_nothing(clock: FakeClock, capsys: 
     lines = login(clock, user="poison") + login(clock)
     parts = Parts(clock, lines)
     pipeline = parts.run(formats=Poisoned(wiring.engine().formats))
-    assert pipeline.counts["errors"] == 1
-    assert pipeline.permits(CLIENT)
+    assert pipeline.windows.counts["errors"] == 1
+    assert pipeline.windows.permits(CLIENT)
     assert parts.store.progress()["list"].checkpoint == str(len(lines))
 
 
 def test_a_source_that_fails_is_tried_again(clock: FakeClock) -> None:
     """An unreadable log is said, and read when it can be."""
     pipeline = Parts(clock, OSError(13, "Permission denied"), login(clock)).run()
-    assert pipeline.permits(CLIENT)
+    assert pipeline.windows.permits(CLIENT)
     assert pipeline.followed[0].trouble is None
 
 
@@ -227,8 +252,8 @@ def test_junk_is_counted_and_passed_by(clock: FakeClock) -> None:
     """Lines without a header, empty lines and control bytes are no logins, and no errors either."""
     junk = b"\x00\xff\n\nno header\nNov 99 99:99:99 x y: z\n" + login(clock, user="a\tb") + login(clock, "300.1.1.1")
     pipeline = Parts(clock, junk).run()
-    assert len(pipeline.active) == 0
-    assert pipeline.counts["errors"] == 0
+    assert len(pipeline.windows.active) == 0
+    assert pipeline.windows.counts["errors"] == 0
     assert pipeline.followed[0].counts["unknown headers"] == 3
 
 
@@ -238,6 +263,6 @@ def test_junk_is_counted_and_passed_by(clock: FakeClock) -> None:
 def test_only_a_login_within_its_grace_counts(clock: FakeClock, ago: float, granted: int) -> None:
     """Neither a stale one nor one from the future; a stamp ahead of us never reaches past now and grace."""
     pipeline = Parts(clock, login(clock, ago=ago)).run()
-    assert len(pipeline.active) == granted
-    ends = [pipeline.active.expires_at(client, clock.now()) for client in pipeline.active]
+    assert len(pipeline.windows.active) == granted
+    ends = [pipeline.windows.active.expires_at(client, clock.now()) for client in pipeline.windows.active]
     assert all(end is not None and end <= clock.now().wall + GRACE for end in ends)

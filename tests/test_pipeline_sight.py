@@ -58,7 +58,7 @@ def test_login_text_of_other_programs_opens_nothing_before_and_after_they_are_pa
     """`logger` with any tag but the server's."""
     text = login(clock).decode().partition("dovecot: ")[2].rstrip("\n")
     lines = b"".join(stranger(clock, "dovecot2", text) + stranger(clock, "dovecot/x", text) for _ in range(OFTEN))
-    assert len(Parts(clock, lines, lines).run().active) == 0
+    assert len(Parts(clock, lines, lines).run().windows.active) == 0
 
 
 # The journal
@@ -93,8 +93,8 @@ def then() -> FakeClock:
 def test_a_genuine_entry_opens_the_relay(then: FakeClock) -> None:
     """From the journal as from a file."""
     ran = journal(then, entry(), entry(LOGOUT), entry(FAILURE))
-    assert ran.permits(CLIENT)
-    assert dict(ran.counts) == {"login": 1, "logout": 1, "failure": 1, "granted": 1}
+    assert ran.windows.permits(CLIENT)
+    assert dict(ran.windows.counts) == {"login": 1, "logout": 1, "failure": 1, "granted": 1}
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
@@ -104,9 +104,9 @@ def test_a_forged_entry_opens_nothing_and_is_said_and_counted(
     """Whatever in it does not fit; a broken one beside it stops nothing."""
     monkeypatch.setattr(maillog, "_said", OrderedDict())  # of each client it is said once
     ran = journal(then, entry(changes=FORGERIES[forgery]), b"{}\n", b"\xff\n", b"[" * 5000 + b"\n")
-    assert len(ran.active) == 0
-    assert ran.counts[FORGED] == 1
-    assert ran.counts["errors"] == 0
+    assert len(ran.windows.active) == 0
+    assert ran.windows.counts[FORGED] == 1
+    assert ran.windows.counts["errors"] == 0
     assert [text for text in said if 'reason="not written by the server itself"' in text]
 
 
@@ -114,14 +114,14 @@ def test_what_others_wrote_is_not_counted_as_the_servers(then: FakeClock) -> Non
     """Else anybody could fill the statistics with failures."""
     forged = FORGERIES["another user"]
     ran = journal(then, entry(changes=forged), entry(LOGOUT, forged), entry(FAILURE, forged), entry(FAILURE))
-    assert (ran.counts["login"], ran.counts["logout"], ran.counts["failure"]) == (0, 0, 1)
-    assert ran.counts[FORGED] >= 1
+    assert (ran.windows.counts["login"], ran.windows.counts["logout"], ran.windows.counts["failure"]) == (0, 0, 1)
+    assert ran.windows.counts[FORGED] >= 1
 
 
 def test_a_forged_entry_does_not_end_or_move_anybodys_window(then: FakeClock) -> None:
     """Nor does it say that the client's window began later."""
     ran = journal(then, entry(ago=timedelta(minutes=5)), entry(changes=FORGERIES["no unit"]), entry(LOGOUT))
-    assert ran.active.expires_at(CLIENT, then.now()) == WRITTEN + timedelta(minutes=25)
+    assert ran.windows.active.expires_at(CLIENT, then.now()) == WRITTEN + timedelta(minutes=25)
 
 
 # Blindness
@@ -161,7 +161,7 @@ def test_nobody_but_a_syslog_daemon_says_that_messages_were_dropped(clock: FakeC
     ran = Parts(clock, stranger(clock, "postfix/smtpd[1]", text), stranger(clock, "dovecot", text), None).run()
     assert warnings(ran, clock) == []
     ran = Parts(clock, stranger(clock, "rsyslogd", text) * 5, login(clock), None).run()
-    assert (len(warnings(ran, clock)), ran.permits(CLIENT), ran.counts["errors"]) == (1, True, 0)
+    assert (len(warnings(ran, clock)), ran.windows.permits(CLIENT), ran.windows.counts["errors"]) == (1, True, 0)
 
 
 class Ticking(ListSource):
@@ -213,5 +213,5 @@ def test_entries_of_before_the_start_are_no_sign_of_a_wrong_clock(clock: FakeClo
 def test_the_loop_goes_on_while_it_is_blind(clock: FakeClock) -> None:
     """A warning is no fault: logins that are understood are granted."""
     ran = Parts(clock, b"what\n" * 1000, None, login(clock), None).run()
-    assert ran.permits(CLIENT)
+    assert ran.windows.permits(CLIENT)
     assert len(warnings(ran, clock)) == 1

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,6 +14,8 @@ from popbeforesmtp.publisher import Publisher
 from tests.scenes import LIMIT, play, until
 
 A, B, C, D = (ClientAddress(f"192.0.2.{number}") for number in range(1, 5))
+SOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LATER = SOON + timedelta(minutes=10)
 
 
 class SetMap:
@@ -20,9 +23,11 @@ class SetMap:
 
     name = "set:map"
     interval = 0.0
+    timed = False
 
     def __init__(self) -> None:
         self.holds: set[ClientAddress] | None = None
+        self.ends: dict[ClientAddress, datetime] = {}
         self.cannot: set[ClientAddress] = set()
         self.failure: Exception | None = None
         self.attempts: list[tuple[set[ClientAddress], set[ClientAddress]] | set[ClientAddress]] = []
@@ -30,16 +35,18 @@ class SetMap:
         self.free.set()
         self.closed = False
 
-    def replace(self, clients: Collection[ClientAddress]) -> None:
+    def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Hold exactly these."""
         self._write(set(clients))
         self.holds = set(clients)
+        self.ends = dict(clients)
 
-    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
+    def change(self, come: Mapping[ClientAddress, datetime], go: Collection[ClientAddress]) -> None:
         """Let some in and others out."""
         self._write((set(come), set(go)))
         assert self.holds is not None
         self.holds = (self.holds | set(come)) - set(go)
+        self.ends = {client: end for client, end in (self.ends | come).items() if client in self.holds}
 
     def shut(self) -> None:
         """Hold nobody, whatever else fails."""
@@ -69,8 +76,8 @@ class Stage:
 
     def __init__(self, *clients: ClientAddress) -> None:
         self.map = SetMap()
-        self.active = set(clients)
-        self.publisher = Publisher(self.map, self.active)
+        self.active = dict.fromkeys(clients, SOON)
+        self.publisher = Publisher(self.map, self.active.copy)
 
     async def begin(self) -> None:
         """Make the map true and publish from then on."""
@@ -79,12 +86,17 @@ class Stage:
 
     def come(self, client: ClientAddress) -> None:
         """Let a client in, as the pipeline does."""
-        self.active.add(client)
-        self.publisher.come(client)
+        self.active[client] = SOON
+        self.publisher.come(client, SOON)
+
+    def renew(self, client: ClientAddress) -> None:
+        """Let one that is in stay for longer."""
+        self.active[client] = LATER
+        self.publisher.renew(client, LATER)
 
     def go(self, client: ClientAddress) -> None:
         """Let it out."""
-        self.active.discard(client)
+        self.active.pop(client, None)
         self.publisher.go(client)
 
 
@@ -168,7 +180,7 @@ def test_what_comes_while_the_map_is_being_written_is_gathered() -> None:
             await asyncio.sleep(0)
         stage.go(A)
         stage.map.free.set()
-        await until(lambda: stage.map.holds == stage.active)
+        await until(lambda: stage.map.holds == set(stage.active))
         assert stage.map.attempts == [{A}, ({B}, set()), ({C, D}, {A})]
         await stage.publisher.close()
 
@@ -208,7 +220,7 @@ def test_the_last_word_on_a_client_counts() -> None:
         await until(lambda: len(stage.map.attempts) == 2)
         await stage.publisher.close()
         assert stage.map.attempts[1] == ({A}, {B})
-        assert stage.map.holds == stage.active == {A}
+        assert stage.map.holds == set(stage.active) == {A}
 
     play(scene)
 
@@ -314,6 +326,107 @@ def test_who_cannot_be_held_is_not_brought_to_the_map_and_said(said: list[str]) 
     assert [line for line in said if B in line and "it would let others in" in line]
 
 
+# Ends of windows
+
+
+def test_a_map_hears_until_when() -> None:
+    """At the start, and whenever somebody comes."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        await stage.begin()
+        stage.come(B)
+        await until(lambda: stage.map.ends == {A: SOON, B: SOON})
+        await stage.publisher.close()
+
+    play(scene)
+
+
+def test_a_renewal_is_no_matter_of_a_map_without_ends() -> None:
+    """Each publish costs, and this one would change nothing."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        await stage.begin()
+        stage.renew(A)
+        stage.publisher.check()
+        stage.come(B)
+        await until(lambda: stage.map.holds == {A, B})
+        await stage.publisher.close()
+        assert stage.map.attempts == [{A}, ({B}, set())]
+
+    play(scene)
+
+
+def test_renewals_reach_a_map_with_ends_at_the_next_look_all_at_once() -> None:
+    """They are not urgent: the old end has not come."""
+
+    async def scene() -> None:
+        stage = Stage(A, B)
+        stage.map.timed = True
+        await stage.begin()
+        for client in (A, B, A):
+            stage.renew(client)
+            await asyncio.sleep(0.001)
+        assert stage.map.attempts == [{A, B}]
+        stage.publisher.check()
+        await until(lambda: stage.map.ends == {A: LATER, B: LATER})
+        assert stage.map.attempts == [{A, B}, ({A, B}, set())]
+        await stage.publisher.close()
+
+    play(scene)
+
+
+def test_who_goes_after_a_renewal_is_out_and_who_is_renewed_after_coming_has_the_later_end() -> None:
+    """The last word counts."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        stage.map.timed = True
+        await stage.begin()
+        stage.renew(A)
+        stage.go(A)
+        stage.come(B)
+        stage.renew(B)
+        await until(lambda: stage.map.ends == {B: LATER})
+        assert stage.map.attempts[1:] == [({B}, {A})]
+        await stage.publisher.close()
+
+    play(scene)
+
+
+def test_a_renewal_that_is_waiting_is_published_at_the_end() -> None:
+    """Or the window would be shorter than it was said to be."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        stage.map.timed = True
+        await stage.begin()
+        stage.renew(A)
+        await stage.publisher.close()
+        assert stage.map.ends == {A: LATER}
+
+    play(scene)
+
+
+def test_a_failure_loses_no_renewal() -> None:
+    """All is brought anew, with the ends that hold then."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        stage.map.timed = True
+        await stage.begin()
+        stage.map.failure = MapError("disk full")
+        stage.renew(A)
+        stage.publisher.check()
+        await until(lambda: stage.publisher.trouble is not None)
+        stage.map.failure = None
+        await until(lambda: stage.map.ends == {A: LATER})
+        await stage.publisher.close()
+
+    play(scene)
+
+
 # The end
 
 
@@ -415,7 +528,7 @@ def test_a_map_that_cannot_be_written_shuts_out_all_before_it_keeps_somebody_in(
         await asyncio.sleep(0.05)
         assert stage.map.holds == (set() if ended else {A, B})
         stage.map.failure = None
-        await until(lambda: stage.map.holds == stage.active)
+        await until(lambda: stage.map.holds == set(stage.active))
         await stage.publisher.close()
 
     play(scene)

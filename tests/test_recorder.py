@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.model import Authorization, Origin
-from popbeforesmtp.recorder import Recorder, _merged
+from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.stores import Batch, StoreError
 from popbeforesmtp.stores.memory import MemoryStore
 from tests.scenes import LIMIT, play, until
+from tests.stores.contract import granted
 
 NOW = Moment(datetime(2026, 11, 22, 7, 14, tzinfo=UTC), 1000.0)
 A, B, C = (ClientAddress(f"192.0.2.{number}") for number in range(1, 4))
@@ -205,7 +206,9 @@ def test_trouble_is_said_once(said: list[str]) -> None:
 
 
 Step = tuple[str, ClientAddress]
-STEPS = st.lists(st.tuples(st.sampled_from(["granted", "ended", "read"]), st.sampled_from([A, B, C])), max_size=8)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["granted", "closed", "ended", "read"]), st.sampled_from([A, B, C])), max_size=8
+)
 
 
 @given(STEPS, STEPS)
@@ -222,6 +225,8 @@ def test_two_batches_in_one_leave_the_store_as_one_after_the_other_would(
                 recorder.granted(authorization(client, minutes=number))
             elif what == "ended":
                 recorder.ended(client)
+            elif what == "closed":
+                recorder.closed(client, authorization(client).key)
             else:
                 recorder.read_to(client, str(number), None)
         return recorder._batch
@@ -229,7 +234,7 @@ def test_two_batches_in_one_leave_the_store_as_one_after_the_other_would(
     apart, together = MemoryStore(), MemoryStore()
     apart.write(batch(earlier, 1))
     apart.write(batch(later, 100))
-    together.write(_merged(batch(earlier, 1), batch(later, 100)))
+    together.write(batch(earlier, 1).then(batch(later, 100)))
     assert sorted(map(repr, together.load(NOW))) == sorted(map(repr, apart.load(NOW)))
     assert together.progress() == apart.progress()
 
@@ -242,7 +247,7 @@ def test_what_is_about_to_be_stored_counts_as_stored() -> None:
 
     async def scene() -> None:
         store = SlowStore()
-        store.write(Batch(granted={A: authorization(A), B: authorization(B)}))
+        store.write(granted(authorization(A), authorization(B)))
         recorder = Recorder(store)
         recorder.ended(A)
         recorder.granted(authorization(C))

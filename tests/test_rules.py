@@ -74,10 +74,10 @@ def test_only_a_login_authorizes(kind: EventKind) -> None:
     assert ask(dataclasses.replace(LOGIN, kind=kind)) == Decision(Verdict.IGNORE)
 
 
-@pytest.mark.parametrize("user", [None, ""])
-def test_a_login_of_nobody_is_ignored(user: str | None) -> None:
+@pytest.mark.parametrize("user", [None, "", " ", "\t", "\u00a0"])
+def test_a_login_of_nobody_is_refused(user: str | None) -> None:
     """Without a user nobody has proved anything."""
-    assert ask(dataclasses.replace(LOGIN, user=user)) == Decision(Verdict.IGNORE)
+    assert ask(dataclasses.replace(LOGIN, user=user)) == Decision(Verdict.REFUSE, Reason.EMPTY)
 
 
 def test_a_login_from_nowhere_is_ignored() -> None:

@@ -19,7 +19,8 @@ def authorizations(settings: Settings) -> list[dict[str, Any]]:
     store = wiring.open_store(settings.store, clock, make=False)
     try:
         print("pop-before-smtp: no daemon is running; this is what the store holds", file=sys.stderr)  # noqa: T201
-        return [report.describe(entry) for entry in store.load(clock.now())]
+        now = clock.now()
+        return [report.describe(entry, now) for entry in store.load(now)]
     finally:
         store.close()
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from popbeforesmtp.commands import add_config
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from popbeforesmtp.addresses import ClientAddress
     from popbeforesmtp.config import Settings
     from popbeforesmtp.mtas import AccessMap
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         errors.append(error)
     for section in (*forgotten, *maps):  # in this order: two names may mean one file
         try:
-            _make_true(wiring.open_map(section), left.clients if section in kept else [])
+            _make_true(wiring.open_map(section, settings.rules), left.clients if section in kept else {})
         except PopBeforeSmtpError as error:  # the other maps are swept all the same
             errors.append(error)
     if errors:
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _make_true(access_map: "AccessMap", clients: "list[ClientAddress]") -> None:
+def _make_true(access_map: "AccessMap", clients: "dict[ClientAddress, datetime]") -> None:
     """Make a map equal to what is left, or else let nobody in. Raises MapError."""
     from popbeforesmtp.errors import DataError, PopBeforeSmtpError
     from popbeforesmtp.mtas import MapError
@@ -94,7 +96,7 @@ def _make_true(access_map: "AccessMap", clients: "list[ClientAddress]") -> None:
 class _Left:
     """What a store still knows."""
 
-    clients: "list[ClientAddress]" = field(default_factory=list)
+    clients: "dict[ClientAddress, datetime]" = field(default_factory=dict)
     maps: list[str] = field(default_factory=list)
 
 
@@ -113,6 +115,9 @@ def _left(settings: "Settings") -> _Left:
             ago = (now.wall - stopped).total_seconds()
             if not 0 <= ago <= _RESTART:  # a time that is yet to come was written by a clock that was wrong
                 return _Left(maps=store.maps())
-        return _Left([entry.client for entry in store.load(now)], store.maps())
+        ends: dict[ClientAddress, datetime] = {}
+        for entry in store.load(now):
+            ends[entry.client] = max(entry.ends_at(now), ends.get(entry.client, now.wall))
+        return _Left(ends, store.maps())
     finally:
         store.close()

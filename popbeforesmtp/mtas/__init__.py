@@ -1,6 +1,7 @@
 """Access maps: lookup tables that a mail server reads, one client address per key."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -19,12 +20,16 @@ class AccessMap(Protocol):
 
     name: str  # as the mail server's configuration names it
     interval: float  # seconds from one publish to the next, at least; what comes meanwhile is gathered
+    timed: bool  # whether it keeps the ends of windows, and so hears of renewals too
 
-    def replace(self, clients: Collection[ClientAddress]) -> None:
-        """Make the map, where it is missing, and make it hold exactly these clients. Raises MapError."""
+    def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
+        """Make the map, where it is missing, and make it hold exactly these clients, each until its end.
 
-    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
-        """Add some and take some out. Raises MapError."""
+        The ends are aware, in UTC; one may have come already, and the client is then taken out soon. Raises MapError.
+        """
+
+    def change(self, come: Mapping[ClientAddress, datetime], go: Collection[ClientAddress]) -> None:
+        """Add some, each until its end, and take some out; a timed map also hears of later ends so. Raises MapError."""
 
     def shut(self) -> None:
         """Let nobody in, also where nothing can be written any more. Raises MapError."""

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from popbeforesmtp import maillog, postconf
@@ -102,6 +103,8 @@ def _reload_command(reload: str | tuple[str, ...]) -> tuple[str, ...]:
 class PostfixMap:
     """One access map."""
 
+    timed = False  # each change costs, and a renewal would be one
+
     def __init__(self, name: str, file: LmdbFile | PostmapFile, reload: tuple[str, ...]) -> None:
         self.name = name
         self.interval = file.interval
@@ -110,7 +113,7 @@ class PostfixMap:
         self._reload = reload
         self._shut = False  # the map is the empty one
 
-    def replace(self, clients: Collection[ClientAddress]) -> None:
+    def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Make the map hold exactly these clients; where it was missing, Postfix is made to look for it again."""
         missing = self._file.replace([client for client in clients if self.cannot_hold(client) is None])
         if not self._nobody.exists():
@@ -119,7 +122,7 @@ class PostfixMap:
         if missing and self._reload:
             self._reload_postfix()
 
-    def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
+    def change(self, come: Mapping[ClientAddress, datetime], go: Collection[ClientAddress]) -> None:
         """Add some and take some out."""
         self._file.change([client for client in come if self.cannot_hold(client) is None], go)
 

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Clock, Moment
-from popbeforesmtp.model import Authorization
-from popbeforesmtp.stores import Batch, Progress, left_over
+from popbeforesmtp.model import Authorization, Tombstone
+from popbeforesmtp.stores import KEPT, Batch, Progress, left_over
 
 
 def open_store(*, clock: Clock) -> "MemoryStore":
@@ -19,18 +19,24 @@ class MemoryStore:
     """Authorizations that end with the process."""
 
     def __init__(self) -> None:
-        self._authorizations: dict[ClientAddress, Authorization] = {}
+        self._authorizations: list[Authorization] = []
+        self._tombstones: dict[tuple[str, str], Tombstone] = {}
         self._progress: dict[str, Progress] = {}
         self._stopped_at: datetime | None = None
         self._maps: set[str] = set()
 
     def load(self, now: Moment) -> list[Authorization]:
         """Return all that have not ended."""
-        return left_over(self._authorizations.values(), now)
+        return left_over(self._authorizations, now)
+
+    def load_client(self, client: ClientAddress, now: Moment) -> list[Authorization]:
+        """Return those of one client that have not ended."""
+        return left_over((each for each in self._authorizations if each.client == client), now)
 
     def purge(self, now: Moment) -> None:
         """Take out all that have ended."""
-        self._authorizations = {grant.client: grant for grant in self.load(now)}
+        self._authorizations = self.load(now)
+        self._tombstones = {key: kept for key, kept in self._tombstones.items() if kept.until + KEPT > now.wall}
 
     def progress(self) -> Mapping[str, Progress]:
         """Return how far each source was read."""
@@ -38,13 +44,13 @@ class MemoryStore:
 
     def write(self, batch: Batch) -> None:
         """Take a batch; the later end of two wins, on either clock."""
-        for client in batch.ended:
-            self._authorizations.pop(client, None)
-        for client, new in batch.granted.items():
-            old = self._authorizations.get(client)
-            if old is None or new.expires_at > old.expires_at or new.deadline > old.deadline:
-                self._authorizations[client] = new
+        self._authorizations = batch.over(self._authorizations)
         self._progress.update(batch.progress)
+        self._tombstones.update({(each.kind, each.name): each for each in batch.tombstones})
+
+    def tombstones(self) -> list[Tombstone]:
+        """Return what was revoked by hand."""
+        return list(self._tombstones.values())
 
     def stopped_at(self) -> datetime | None:
         """Return when the daemon was stopped."""

@@ -13,30 +13,44 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from popbeforesmtp.addresses import parse_address
+from popbeforesmtp.addresses import ClientAddress, parse_client
 from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.errors import CannotCreateError, NotPermittedError, UnavailableError
-from popbeforesmtp.model import Authorization, Origin
+from popbeforesmtp.model import Authorization, Origin, Tombstone
 from popbeforesmtp.privileges import require_safe_place
-from popbeforesmtp.stores import Batch, Progress, StoreError, left_over
+from popbeforesmtp.stores import KEPT, Batch, Progress, StoreError, left_over
 
 DEFAULT_PATH = Path("/var/lib/pop-before-smtp/state.sqlite")
 
-_VERSION = 1
+_VERSION = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCHEMA = """
 CREATE TABLE authorizations (
-    client     TEXT PRIMARY KEY,   -- canonical address
+    client     TEXT NOT NULL,      -- canonical address, or network
+    user       BLOB NOT NULL,      -- as the server wrote it
+    session    TEXT NOT NULL,      -- empty for a grace period
     expires_at INTEGER NOT NULL,   -- microseconds since 1970, UTC
     deadline   REAL NOT NULL,      -- seconds of CLOCK_BOOTTIME, in the boot named next
     boot_id    TEXT NOT NULL,
-    user       BLOB NOT NULL,      -- as the server wrote it
     service    TEXT NOT NULL,
     login_at   INTEGER NOT NULL,   -- microseconds since 1970, UTC
     format     TEXT NOT NULL,
     source     TEXT NOT NULL,
     offset     INTEGER NOT NULL,   -- bytes of the log before the line
-    rule       TEXT NOT NULL
+    cursor     TEXT NOT NULL,      -- of the journal's entry, or empty
+    rule       TEXT NOT NULL,
+    uid        INTEGER,            -- who granted it by hand
+    why        TEXT NOT NULL,      -- and the reason that was given
+    PRIMARY KEY (client, user, session)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tombstones (
+    kind       TEXT NOT NULL,      -- address, user, all
+    name       BLOB NOT NULL,
+    at         INTEGER NOT NULL,   -- microseconds since 1970, UTC
+    until      INTEGER NOT NULL,   -- microseconds since 1970, UTC
+    uid        INTEGER,
+    why        TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE progress (
     source     TEXT PRIMARY KEY,
@@ -50,14 +64,16 @@ CREATE TABLE stopped (             -- one row after the daemon was stopped, none
     at         INTEGER NOT NULL    -- microseconds since 1970, UTC
 ) STRICT;
 """
-_Row = tuple[str, int, float, str, bytes, str, int, str, str, int, str]
-_COLUMNS = "client, expires_at, deadline, boot_id, user, service, login_at, format, source, offset, rule"
+_Row = tuple[str, bytes, str, int, float, str, str, int, str, str, int, str, str, int | None, str]
+_KEY = ("client", "user", "session")
+_REST = (
+    *("expires_at", "deadline", "boot_id", "service", "login_at", "format", "source", "offset", "cursor", "rule"),
+    *("uid", "why"),
+)
+_COLUMNS = ", ".join((*_KEY, *_REST))
 _GRANT = f"""
-INSERT INTO authorizations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (client) DO UPDATE SET
-    expires_at = excluded.expires_at, deadline = excluded.deadline, boot_id = excluded.boot_id, user = excluded.user,
-    service = excluded.service, login_at = excluded.login_at, format = excluded.format, source = excluded.source,
-    offset = excluded.offset, rule = excluded.rule
+INSERT INTO authorizations ({_COLUMNS}) VALUES ({", ".join("?" * (len(_KEY) + len(_REST)))})
+ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _REST)}
 WHERE excluded.expires_at > expires_at OR (excluded.boot_id = boot_id AND excluded.deadline > deadline)
 """  # noqa: S608 - made of constants
 _PROGRESS = """
@@ -140,6 +156,15 @@ class SqliteStore:
             rows = self._database.execute(f"SELECT {_COLUMNS} FROM authorizations").fetchall()  # noqa: S608 - constants
             return left_over((self._authorization(row, now) for row in rows), now)
 
+    def load_client(self, client: ClientAddress, now: Moment) -> list[Authorization]:
+        """Return those of one client that have not ended."""
+        with self._errors():
+            rows = self._database.execute(
+                f"SELECT {_COLUMNS} FROM authorizations WHERE client = ?",  # noqa: S608 - constants
+                (client,),
+            ).fetchall()
+            return left_over((self._authorization(row, now) for row in rows), now)
+
     def purge(self, now: Moment) -> None:
         """Take out all that have ended, those of earlier boots by the wall clock.
 
@@ -151,6 +176,7 @@ class SqliteStore:
                 "DELETE FROM authorizations WHERE expires_at <= ? OR (boot_id = ? AND deadline <= ?)",
                 (wall, self._boot_id, now.boottime),
             )
+            self._database.execute("DELETE FROM tombstones WHERE until <= ?", (_micros(now.wall - KEPT),))
             self._database.execute(
                 "UPDATE authorizations SET deadline = ? + (expires_at - max(?, login_at)) / 1e6, boot_id = ?"
                 " WHERE boot_id <> ?",
@@ -171,7 +197,24 @@ class SqliteStore:
                 self._database.executemany(
                     "DELETE FROM authorizations WHERE client = ?", [(client,) for client in batch.ended]
                 )
-                self._database.executemany(_GRANT, [self._row(grant) for grant in batch.granted.values()])
+                self._database.executemany(
+                    "DELETE FROM authorizations WHERE client = ? AND user = ? AND session = ?",
+                    [
+                        (client, _bytes(user), session)
+                        for client, keys in batch.closed.items()
+                        for user, session in keys
+                    ],
+                )
+                self._database.executemany(
+                    _GRANT, [self._row(grant) for kept in batch.granted.values() for grant in kept.values()]
+                )
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO tombstones (kind, name, at, until, uid, why) VALUES (?, ?, ?, ?, ?, ?)",
+                    [
+                        (each.kind, _bytes(each.name), _micros(each.at), _micros(each.until), each.uid, each.why)
+                        for each in batch.tombstones
+                    ],
+                )
                 self._database.executemany(
                     _PROGRESS,
                     [
@@ -184,6 +227,14 @@ class SqliteStore:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
+
+    def tombstones(self) -> list[Tombstone]:
+        """Return what was revoked by hand."""
+        with self._errors():
+            rows = self._database.execute("SELECT kind, name, at, until, uid, why FROM tombstones").fetchall()
+        return [
+            Tombstone(kind, _text(name), _time(at), _time(until), uid, why) for kind, name, at, until, uid, why in rows
+        ]
 
     def stopped_at(self) -> datetime | None:
         """Return when the daemon was stopped."""
@@ -232,40 +283,45 @@ class SqliteStore:
         if not version:
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
 
-    def _row(self, grant: Authorization) -> tuple[str | int | float | bytes, ...]:
+    def _row(self, grant: Authorization) -> tuple[str | int | float | bytes | None, ...]:
         return (
             grant.client,
+            _bytes(grant.user),
+            grant.session,
             _micros(grant.expires_at),
             grant.deadline,
             self._boot_id,
-            grant.user.encode("utf-8", "surrogateescape"),
             grant.service,
             _micros(grant.login_at),
             grant.format,
             grant.origin.source,
             grant.origin.offset,
+            grant.origin.cursor,
             grant.rule,
+            grant.uid,
+            grant.why,
         )
 
     def _authorization(self, row: _Row, now: Moment) -> Authorization:
-        client, expires, deadline, boot_id, user, service, login, fmt, source, offset, rule = row
+        client, user, session, expires, deadline, boot_id, service, login = row[:8]
+        fmt, source, offset, cursor, rule, uid, why = row[8:]
         expires_at, login_at = _time(expires), _time(login)
         if boot_id != self._boot_id:
             left = min(expires_at - now.wall, expires_at - login_at)
             deadline = now.boottime + left.total_seconds()
-        address = parse_address(client)
-        if address is None:
-            raise ValueError(f"{client!a} is no address")
         return Authorization(
-            client=address,
+            client=parse_client(client),
             expires_at=expires_at,
             deadline=deadline,
-            user=user.decode("utf-8", "surrogateescape"),
+            user=_text(user),
             service=service,
             login_at=login_at,
             format=fmt,
-            origin=Origin(source, offset),
+            origin=Origin(source, offset, cursor),
             rule=rule,
+            session=session,
+            uid=uid,
+            why=why,
         )
 
     @contextmanager
@@ -275,6 +331,14 @@ class SqliteStore:
             yield
         except (sqlite3.Error, ValueError, OverflowError) as error:  # the last two: a value that no clock ever showed
             raise StoreError(f"{self._path}: {error}") from None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _micros(time: datetime) -> int:

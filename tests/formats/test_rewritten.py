@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from popbeforesmtp.active import ActiveSet
+from popbeforesmtp.audit import Audit
 from popbeforesmtp.cli import main
 from popbeforesmtp.following import Followed, Reading
 from popbeforesmtp.header import HeaderReader
@@ -25,6 +26,7 @@ from popbeforesmtp.rules import Rules
 from popbeforesmtp.sessions import Sessions
 from popbeforesmtp.sources.file import FileSource
 from popbeforesmtp.stores.memory import MemoryStore
+from popbeforesmtp.windows import Windows
 from tests.clocks import FakeClock
 from tests.headers import NAMES, STRUCTURED, ZONED, ZONELESS
 from tests.samples import (
@@ -238,9 +240,7 @@ async def follow(path: Path, data: bytes, hearing: Hearing, chance: random.Rando
     pipeline = Pipeline(
         followed=[followed],
         rules=Rules(timedelta(minutes=30)),
-        active=ActiveSet(),
-        recorder=recorder,
-        publishers=[],
+        windows=Windows(active=ActiveSet(), recorder=recorder, publishers=[], clock=FakeClock(NOW), audit=Audit("")),
         clock=FakeClock(NOW),
     )
     running = asyncio.create_task(pipeline.run())
@@ -256,6 +256,6 @@ async def follow(path: Path, data: bytes, hearing: Hearing, chance: random.Rando
             await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert pipeline.counts["errors"] == 0
+    assert pipeline.windows.counts["errors"] == 0
     source.close()
     await recorder.close()

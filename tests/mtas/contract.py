@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ A, B, C = ClientAddress("192.0.2.1"), ClientAddress("192.0.2.2"), ClientAddress(
 V6 = ClientAddress("2001:db8:1:2:3:4:5:6")
 DOUBTFUL = [ClientAddress(text) for text in ("2001:db8::10", "2001:db8::", "2001:db8:1:2:3:4:5:6", "2001:db8::1:0:0:1")]
 
+END = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
 OpenMap = Callable[[Path], AccessMap]
 """Makes a map object for a folder; two calls with one folder mean the same map."""
 
@@ -24,6 +27,11 @@ ReadMap = Callable[[Path], dict[str, str]]
 """Says which keys and results the mail server finds in the map of a folder."""
 
 CLIENTS = st.sets(st.integers(1, 30).map(lambda number: ClientAddress(f"192.0.2.{number}")), max_size=12)
+
+
+def ends(clients: Iterable[ClientAddress]) -> dict[ClientAddress, datetime]:
+    """Say that these may relay, all until the same moment."""
+    return dict.fromkeys(clients, END)
 
 
 class AccessMapContract:
@@ -48,7 +56,7 @@ class AccessMapContract:
     def made(self, open_map: OpenMap, tmp_path: Path) -> AccessMap:
         """Make a map that holds nobody yet."""
         made = open_map(tmp_path)
-        made.replace([])
+        made.replace({})
         return made
 
     def test_a_missing_map_is_made_even_for_nobody(
@@ -56,41 +64,41 @@ class AccessMapContract:
     ) -> None:
         """It is there before the mail server asks for it."""
         assert not file.exists()
-        open_map(tmp_path).replace([])
+        open_map(tmp_path).replace({})
         assert file.is_file()
         assert read_map(tmp_path) == {}
 
     def test_a_missing_folder_is_made(self, open_map: OpenMap, read_map: ReadMap, tmp_path: Path) -> None:
         """Nobody has to prepare the place."""
         folder = tmp_path / "a" / "b"
-        open_map(folder).replace([A])
+        open_map(folder).replace(ends([A]))
         assert set(read_map(folder)) == {A}
 
     def test_replacing_makes_it_hold_exactly_these(self, made: AccessMap, read_map: ReadMap, tmp_path: Path) -> None:
         """Whoever else was in it is out."""
-        made.replace([A, B, V6])
+        made.replace(ends([A, B, V6]))
         assert set(read_map(tmp_path)) == {A, B, V6}
-        made.replace([B, C])
+        made.replace(ends([B, C]))
         assert set(read_map(tmp_path)) == {B, C}
-        made.replace([])
+        made.replace({})
         assert read_map(tmp_path) == {}
 
     def test_a_change_lets_some_in_and_others_out(self, made: AccessMap, read_map: ReadMap, tmp_path: Path) -> None:
         """And leaves the rest as it is."""
-        made.replace([A, B])
-        made.change([C, V6], [A])
+        made.replace(ends([A, B]))
+        made.change(ends([C, V6]), [A])
         assert set(read_map(tmp_path)) == {B, C, V6}
 
     def test_a_change_may_be_said_twice(self, made: AccessMap, read_map: ReadMap, tmp_path: Path) -> None:
         """To let in who is in, or out who is out, changes nothing."""
         for _ in range(2):
-            made.change([A], [B])
+            made.change(ends([A]), [B])
             assert set(read_map(tmp_path)) == {A}
 
     def test_every_client_has_the_same_result(self, made: AccessMap, read_map: ReadMap, tmp_path: Path) -> None:
         """Nothing that changes with a renewal belongs in a map, nor does a name."""
-        made.replace([A])
-        made.change([B], [])
+        made.replace(ends([A]))
+        made.change(ends([B]), [])
         assert read_map(tmp_path) == {A: "OK", B: "OK"}
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
@@ -103,29 +111,29 @@ class AccessMapContract:
         steps: list[tuple[set[ClientAddress], set[ClientAddress], bool]],
     ) -> None:
         """The map is what a set would be."""
-        made.replace([])
+        made.replace({})
         holds: set[ClientAddress] = set()
         for come, go, whole in steps:
             if whole:
-                made.replace(come)
+                made.replace(ends(come))
                 holds = set(come)
             else:
-                made.change(come, go - come)
+                made.change(ends(come), go - come)
                 holds = (holds | come) - (go - come)
         assert set(read_map(tmp_path)) == holds
 
     def test_a_map_that_is_true_already_is_not_touched(self, made: AccessMap, file: Path) -> None:
         """Some mail servers begin anew whenever a map's file was written."""
-        made.replace([A, B])
+        made.replace(ends([A, B]))
         os.utime(file, (2_000_000_000, 2_000_000_000))
         before, data = file.stat(), file.read_bytes()
-        made.replace([B, A])
+        made.replace(ends([B, A]))
         after = file.stat()
         assert (after.st_ino, after.st_mtime_ns, file.read_bytes()) == (before.st_ino, before.st_mtime_ns, data)
 
     def test_closing_leaves_the_map_as_it_is(self, made: AccessMap, read_map: ReadMap, tmp_path: Path) -> None:
         """It is never deleted; a mail server may be reading it."""
-        made.replace([A])
+        made.replace(ends([A]))
         made.close()
         assert set(read_map(tmp_path)) == {A}
 
@@ -133,9 +141,9 @@ class AccessMapContract:
         self, made: AccessMap, open_map: OpenMap, read_map: ReadMap, tmp_path: Path
     ) -> None:
         """Whoever expired while it was down is out."""
-        made.replace([A, B])
+        made.replace(ends([A, B]))
         made.close()
-        open_map(tmp_path).replace([B, C])
+        open_map(tmp_path).replace(ends([B, C]))
         assert set(read_map(tmp_path)) == {B, C}
 
     @pytest.mark.parametrize("umask", [0, 0o027, 0o077])
@@ -146,48 +154,48 @@ class AccessMapContract:
         before = os.umask(umask)
         try:
             made = open_map(tmp_path)
-            made.replace([A])
-            made.change([B], [A])
+            made.replace(ends([A]))
+            made.change(ends([B]), [A])
         finally:
             os.umask(before)
         assert stat.S_IMODE(file.stat().st_mode) == 0o644
 
     def test_nothing_else_is_left_in_its_folder(self, made: AccessMap, tmp_path: Path, file: Path) -> None:
         """No half-made file, no lock, no copy; only a map that holds nobody, kept ready."""
-        made.replace([A])
-        made.change([B], [A])
+        made.replace(ends([A]))
+        made.change(ends([B]), [A])
         assert sorted(tmp_path.iterdir()) == sorted([file, file.with_name(f".{file.name}.nobody")])
 
     def test_shutting_it_lets_nobody_in_even_where_nothing_can_be_written(
         self, made: AccessMap, read_map: ReadMap, tmp_path: Path
     ) -> None:
         """It needs no room on the disk; what is published next makes the map true again."""
-        made.replace([A, B])
+        made.replace(ends([A, B]))
         made.shut()
         assert read_map(tmp_path) == {}
         assert made.lost()
-        made.replace([B])
+        made.replace(ends([B]))
         assert set(read_map(tmp_path)) == {B}
         made.shut()
         assert read_map(tmp_path) == {}
 
     def test_a_map_in_its_place_is_not_lost(self, made: AccessMap) -> None:
         """Our own changes lose nothing."""
-        made.replace([A])
-        made.change([B], [A])
+        made.replace(ends([A]))
+        made.change(ends([B]), [A])
         assert not made.lost()
 
     def test_a_map_that_was_removed_is_lost_and_made_again(
         self, made: AccessMap, read_map: ReadMap, tmp_path: Path, file: Path
     ) -> None:
         """By whoever tidied up."""
-        made.replace([A])
+        made.replace(ends([A]))
         file.unlink()
         assert made.lost()
-        made.replace([A, B])
+        made.replace(ends([A, B]))
         assert not made.lost()
         assert set(read_map(tmp_path)) == {A, B}
-        made.change([C], [A])
+        made.change(ends([C]), [A])
         assert set(read_map(tmp_path)) == {B, C}
 
     def test_a_map_that_another_file_took_the_place_of_is_lost_and_made_true(
@@ -196,12 +204,12 @@ class AccessMapContract:
         """A backup put back lets nobody in who has left."""
         elsewhere = tmp_path / "elsewhere"
         old = open_map(elsewhere)
-        old.replace([C])
+        old.replace(ends([C]))
         old.close()
-        made.replace([A])
+        made.replace(ends([A]))
         (elsewhere / file.relative_to(tmp_path)).rename(file)
         assert made.lost()
-        made.replace([A])
+        made.replace(ends([A]))
         assert not made.lost()
         assert set(read_map(tmp_path)) == {A}
 
@@ -209,22 +217,22 @@ class AccessMapContract:
         self, made: AccessMap, read_map: ReadMap, tmp_path: Path, file: Path
     ) -> None:
         """What goes into a file without a name reaches nobody: it is an error, or the map is there again, whole."""
-        made.replace([A])
+        made.replace(ends([A]))
         file.unlink()
         try:
-            made.change([B], [])
+            made.change(ends([B]), [])
         except PopBeforeSmtpError:
-            made.replace([A, B])
+            made.replace(ends([A, B]))
         assert set(read_map(tmp_path)) == {A, B}
 
     def test_who_cannot_be_held_is_in_no_map(self, made: AccessMap, read_map: ReadMap, tmp_path: Path) -> None:
         """However it is brought, and taking it out is no error."""
         held = {client for client in DOUBTFUL if made.cannot_hold(client) is None}
-        made.replace(DOUBTFUL)
+        made.replace(ends(DOUBTFUL))
         assert set(read_map(tmp_path)) == held
-        made.change(DOUBTFUL, [])
+        made.change(ends(DOUBTFUL), [])
         assert set(read_map(tmp_path)) == held
-        made.change([], DOUBTFUL)
+        made.change({}, DOUBTFUL)
         assert read_map(tmp_path) == {}
 
     def test_a_place_where_no_map_can_be_is_one_sentence(self, open_map: OpenMap, tmp_path: Path) -> None:
@@ -232,4 +240,4 @@ class AccessMapContract:
         blocked = tmp_path / "file"
         blocked.write_text("")
         with pytest.raises(PopBeforeSmtpError, match="file"):
-            open_map(blocked / "folder").replace([A])
+            open_map(blocked / "folder").replace(ends([A]))

@@ -14,7 +14,7 @@ import pytest
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.mtas import MapError
 from popbeforesmtp.mtas.postfix import PostfixMap
-from tests.mtas.contract import A, B
+from tests.mtas.contract import A, B, ends
 from tests.mtas.maps import LIMIT, bell, closing, make, needs_postfix, postmap, read, times
 
 pytestmark = needs_postfix
@@ -34,7 +34,7 @@ sys.stdin.read()
 
 def test_a_lookup_finds_who_is_in_it_and_nobody_else(access_map: PostfixMap, tmp_path: Path) -> None:
     """Neither a network, nor a longer text."""
-    access_map.replace([A])
+    access_map.replace(ends([A]))
     table = f"lmdb:{tmp_path}/clients"
     assert postmap("-q", A, table) == "OK\n"
     assert [postmap("-q", key, table) for key in ("192.0.2", "192.0.2.10", "unknown")] == ["", "", ""]
@@ -42,7 +42,7 @@ def test_a_lookup_finds_who_is_in_it_and_nobody_else(access_map: PostfixMap, tmp
 
 def test_keys_and_results_end_with_nul_as_postmaps_own(access_map: PostfixMap, path: Path, tmp_path: Path) -> None:
     """A reader settles for one kind and does not find the other."""
-    access_map.replace([A])
+    access_map.replace(ends([A]))
     access_map.close()
     source = tmp_path / "own"
     source.write_text(f"{A} OK\n")
@@ -61,20 +61,20 @@ def raw(path: Path) -> dict[bytes, bytes]:
 
 def test_a_change_is_made_in_place(access_map: PostfixMap, path: Path) -> None:
     """The inode stays, so sessions that are open see it and no smtpd restarts."""
-    access_map.replace([A])
+    access_map.replace(ends([A]))
     before = path.stat().st_ino
-    access_map.change([B], [A])
-    access_map.replace([A])
+    access_map.change(ends([B]), [A])
+    access_map.replace(ends([A]))
     assert path.stat().st_ino == before
 
 
 def test_a_new_daemon_goes_on_in_the_file_that_is_there(access_map: PostfixMap, path: Path, tmp_path: Path) -> None:
     """A restart of ours restarts nothing of Postfix."""
-    access_map.replace([A])
+    access_map.replace(ends([A]))
     access_map.close()
     before = path.stat().st_ino
     again = make(tmp_path)
-    again.replace([B])
+    again.replace(ends([B]))
     again.close()
     assert path.stat().st_ino == before
     assert set(read(tmp_path)) == {B}
@@ -82,10 +82,10 @@ def test_a_new_daemon_goes_on_in_the_file_that_is_there(access_map: PostfixMap, 
 
 def test_another_result_is_put_in_place_of_the_old_one(access_map: PostfixMap, tmp_path: Path) -> None:
     """The administrator has changed it."""
-    access_map.replace([A])
+    access_map.replace(ends([A]))
     access_map.close()
     again = make(tmp_path, result="RELAY")
-    again.replace([A])
+    again.replace(ends([A]))
     again.close()
     assert read(tmp_path) == {A: "RELAY"}
 
@@ -98,10 +98,10 @@ def test_a_map_grows_beyond_its_first_size(
     monkeypatch.setattr("popbeforesmtp.mtas._lmdb._MAP_SIZE", 1 << 16)
     clients = [ClientAddress(f"10.{number >> 8}.{number & 255}.1") for number in range(10_000)]
     if whole:
-        access_map.replace(clients)
+        access_map.replace(ends(clients))
     else:
-        access_map.replace([])
-        access_map.change(clients, [])
+        access_map.replace({})
+        access_map.change(ends(clients), [])
     assert set(read(tmp_path)) == set(clients)
     assert (tmp_path / "clients.lmdb").stat().st_size > 1 << 16
 
@@ -109,10 +109,10 @@ def test_a_map_grows_beyond_its_first_size(
 def test_a_map_from_before_the_machine_started_is_built_anew(tmp_path: Path, path: Path, rung: Path) -> None:
     """A power failure may have torn it; Postfix has read nothing yet, and needs no reload."""
     with closing(make(tmp_path)) as access_map:
-        access_map.replace([A])
+        access_map.replace(ends([A]))
     os.utime(path, (1000, 1000))
     with path.open() as old, closing(make(tmp_path, bell(rung))) as access_map:
-        access_map.replace([B])
+        access_map.replace(ends([B]))
         assert path.stat().st_ino != os.fstat(old.fileno()).st_ino
         assert set(read(tmp_path)) == {B}
     assert times(rung) == 0
@@ -138,12 +138,12 @@ def lookup_in_progress(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_change_waits_for_a_lookup_that_is_in_progress(access_map: PostfixMap, path: Path, tmp_path: Path) -> None:
     """And is made when the lookup is over."""
-    access_map.replace([A])
+    access_map.replace(ends([A]))
     with lookup_in_progress(path) as holder:
         done = threading.Event()
 
         def change() -> None:
-            access_map.change([B], [A])
+            access_map.change(ends([B]), [A])
             done.set()
 
         thread = threading.Thread(target=change)
@@ -161,14 +161,14 @@ def test_a_lock_that_is_never_given_back_is_an_error_and_changes_nothing(
 ) -> None:
     """It is tried again later; the map is as it was."""
     monkeypatch.setattr("popbeforesmtp.mtas._lmdb._LOCK_SECONDS", 0.1)
-    access_map.replace([A])
+    access_map.replace(ends([A]))
     with lookup_in_progress(path):
         with pytest.raises(MapError, match="lock"):
-            access_map.change([B], [A])
+            access_map.change(ends([B]), [A])
         with pytest.raises(MapError, match="lock"):
-            access_map.replace([B])
+            access_map.replace(ends([B]))
     assert set(read(tmp_path)) == {A}
-    access_map.change([B], [A])
+    access_map.change(ends([B]), [A])
     assert set(read(tmp_path)) == {B}
 
 
@@ -176,7 +176,7 @@ def test_a_lookup_waits_for_a_change_that_is_in_progress(
     access_map: PostfixMap, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the transaction is written, another process cannot have the lock of a lookup."""
-    access_map.replace([A])
+    access_map.replace(ends([A]))
     taken: list[str] = []
     ask = "import fcntl,os,sys; fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_SH | fcntl.LOCK_NB)"
 
@@ -185,6 +185,6 @@ def test_a_lookup_waits_for_a_change_that_is_in_progress(
         taken.append("locked out" if "BlockingIOError" in run.stderr else "got in")
 
     monkeypatch.setattr("popbeforesmtp.mtas._lmdb._put", look_up)
-    access_map.change([B], [])
+    access_map.change(ends([B]), [])
     look_up()
     assert taken == ["locked out", "got in"]

@@ -16,7 +16,7 @@ from popbeforesmtp.addresses import ClientAddress, parse_address
 from popbeforesmtp.errors import ConfigError, DataError, NotPermittedError, PopBeforeSmtpError
 from popbeforesmtp.mtas import AccessMap
 from popbeforesmtp.mtas.postfix import PostfixMap, open_map
-from tests.mtas.contract import A, AccessMapContract, B, OpenMap, ReadMap
+from tests.mtas.contract import A, AccessMapContract, B, OpenMap, ReadMap, ends
 from tests.mtas.maps import KINDS, NOBODY, bell, closing, make, needs_postfix, postmap, read, times
 
 pytestmark = needs_postfix
@@ -101,7 +101,7 @@ def test_an_address_that_begins_another_is_not_written(tmp_path: Path) -> None:
     """An address whose text begins another's is left out, one that begins none is written."""
     assert "2001:db8::10" in admitted_by_others("2001:db8::10:0:0:1")
     with closing(make(tmp_path)) as access_map:
-        access_map.replace([ClientAddress("2001:db8::10"), ClientAddress("2001:db8:1:2::5:6")])
+        access_map.replace(ends([ClientAddress("2001:db8::10"), ClientAddress("2001:db8:1:2::5:6")]))
         assert set(read(tmp_path)) == {"2001:db8:1:2::5:6"}
 
 
@@ -111,27 +111,27 @@ def test_an_address_that_begins_another_is_not_written(tmp_path: Path) -> None:
 def test_postfix_is_reloaded_only_where_the_map_was_missing(tmp_path: Path, kind: str, rung: Path) -> None:
     """An smtpd that started without it would answer 451 until it ends; any other reload is a disturbance."""
     with closing(make(tmp_path, bell(rung), kind)) as access_map:
-        access_map.replace([A])
+        access_map.replace(ends([A]))
         assert times(rung) == 1
-        access_map.replace([B])
-        access_map.change([A], [B])
+        access_map.replace(ends([B]))
+        access_map.change(ends([A]), [B])
         assert times(rung) == 1
         (tmp_path / f"clients{KINDS[kind]}").unlink()
-        access_map.replace([A])
+        access_map.replace(ends([A]))
         assert times(rung) == 2
     with closing(make(tmp_path, bell(rung), kind)) as access_map:
-        access_map.replace([A])
+        access_map.replace(ends([A]))
     assert times(rung) == 2
 
 
 def test_a_change_that_finds_the_map_missing_owes_a_reload(tmp_path: Path, kind: str, rung: Path) -> None:
     """An smtpd may have started meanwhile, and does not look for the map again."""
     with closing(make(tmp_path, bell(rung), kind)) as access_map:
-        access_map.replace([A])
+        access_map.replace(ends([A]))
         (tmp_path / f"clients{KINDS[kind]}").unlink()
         with suppress(PopBeforeSmtpError):
-            access_map.change([B], [])
-        access_map.replace([A, B])
+            access_map.change(ends([B]), [])
+        access_map.replace(ends([A, B]))
     assert times(rung) == 2
 
 
@@ -140,8 +140,8 @@ def test_a_broken_map_is_built_anew_and_postfix_reloaded(tmp_path: Path, kind: s
     """To Postfix it is no better than none."""
     (tmp_path / f"clients{KINDS[kind]}").write_bytes(damage)
     with closing(make(tmp_path, bell(rung), kind)) as access_map:
-        access_map.replace([A])
-        access_map.change([B], [])
+        access_map.replace(ends([A]))
+        access_map.change(ends([B]), [])
         assert set(read(tmp_path, kind)) == {A, B}
     assert times(rung) == 1
 
@@ -149,7 +149,7 @@ def test_a_broken_map_is_built_anew_and_postfix_reloaded(tmp_path: Path, kind: s
 def test_a_mail_system_that_does_not_run_needs_no_reload(tmp_path: Path, rung: Path) -> None:
     """It will find the map when it starts."""
     with closing(make(tmp_path, bell(rung, 'echo "the Postfix mail system is not running" >&2; exit 1'))) as access_map:
-        access_map.replace([A])
+        access_map.replace(ends([A]))
     assert times(rung) == 1
 
 
@@ -163,7 +163,7 @@ def test_a_reload_that_failed_is_said_and_the_map_is_true_all_the_same(
 ) -> None:
     """The administrator must do it by hand, and has to know."""
     with closing(make(tmp_path, command)) as access_map:
-        access_map.replace([A])
+        access_map.replace(ends([A]))
         assert set(read(tmp_path)) == {A}
     (sentence,) = said
     assert " ".join(command[:1]) in sentence
@@ -187,7 +187,7 @@ def test_a_map_of_somebody_else_is_refused_and_left_untouched(
         os.utime(file, (1000, 1000))
     before, data = file.stat(), file.read_bytes()
     with closing(make(tmp_path, kind=kind)) as access_map, pytest.raises(DataError, match="not ours"):
-        access_map.replace([B])
+        access_map.replace(ends([B]))
     assert file.stat().st_ino == before.st_ino
     assert file.read_bytes() == data
 
@@ -206,7 +206,7 @@ def test_a_place_that_may_not_be_written_is_one_sentence(kind: str, mode: int) -
         os.seteuid(NOBODY)
         try:
             with pytest.raises(NotPermittedError, match="may not be written"):
-                access_map.replace([A])
+                access_map.replace(ends([A]))
         finally:
             os.seteuid(0)
 
@@ -222,7 +222,7 @@ def test_settings_become_the_map_that_they_say(tmp_path: Path) -> None:
     """The file has Postfix's suffix, the name has none."""
     access_map = open_map(map=f"lmdb:{tmp_path}/clients", result="RELAY", reload="never")
     with closing(access_map):
-        access_map.replace([A])
+        access_map.replace(ends([A]))
         assert access_map.name == f"lmdb:{tmp_path}/clients"
         assert read(tmp_path) == {A: "RELAY"}
 

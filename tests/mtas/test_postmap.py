@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mtas.contract import A, B
+from tests.mtas.contract import A, B, ends
 from tests.mtas.maps import KINDS, make, needs_postfix, read
 
 pytestmark = needs_postfix
@@ -16,10 +16,10 @@ def test_a_change_that_changes_nothing_restarts_nobody(tmp_path: Path, kind: str
     """Each write of such a map makes every smtpd start anew; who came and went in one burst is no reason for it."""
     file = tmp_path / f"clients{KINDS[kind]}"
     access_map = make(tmp_path, kind=kind)
-    access_map.replace([A])
+    access_map.replace(ends([A]))
     with file.open() as before:
-        access_map.change([], [B])
-        access_map.change([A], [])
+        access_map.change({}, [B])
+        access_map.change(ends([A]), [])
         assert file.stat().st_ino == os.fstat(before.fileno()).st_ino
 
 
@@ -28,10 +28,10 @@ def test_a_map_that_cannot_be_changed_in_place_is_replaced_by_a_rename(tmp_path:
     """Whoever has the old file open keeps it whole."""
     file = tmp_path / f"clients{KINDS[kind]}"
     access_map = make(tmp_path, kind=kind)
-    access_map.replace([A])
+    access_map.replace(ends([A]))
     data = file.read_bytes()
     with file.open("rb") as before:
-        access_map.change([B], [A])
+        access_map.change(ends([B]), [A])
         assert os.fstat(before.fileno()).st_nlink == 0
         assert before.read() == data
     assert set(read(tmp_path, kind)) == {B}

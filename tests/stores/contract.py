@@ -1,14 +1,14 @@
 """What every store promises; each store's tests inherit it."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 import pytest
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
-from popbeforesmtp.model import Authorization, Origin
+from popbeforesmtp.model import Authorization, Origin, Tombstone
 from popbeforesmtp.stores import Batch, Progress, Store
 from tests.clocks import START, FakeClock
 
@@ -16,7 +16,9 @@ ONE, TWO, SIX = ClientAddress("192.0.2.1"), ClientAddress("192.0.2.2"), ClientAd
 MICRO = timedelta(microseconds=1)
 
 
-def grant(client: ClientAddress, now: Moment, left: float = 1800.0, user: str = "alice") -> Authorization:
+def grant(
+    client: ClientAddress, now: Moment, left: float = 1800.0, user: str = "alice", *, why: str = ""
+) -> Authorization:
     """Return what a login half an hour before its end gives, some seconds of which are left."""
     expires_at = now.wall + timedelta(seconds=left)
     return Authorization(
@@ -28,12 +30,20 @@ def grant(client: ClientAddress, now: Moment, left: float = 1800.0, user: str = 
         login_at=expires_at - timedelta(minutes=30),
         format="dovecot",
         origin=Origin("/var/log/mail.log", 4711),
+        why=why,
     )
 
 
-def granted(*grants: Authorization) -> Batch:
-    """Return a batch of grants."""
-    return Batch(granted={grant.client: grant for grant in grants})
+def granted(
+    *grants: Authorization,
+    ended: Collection[ClientAddress] = (),
+    progress: Mapping[str, Progress] | None = None,
+) -> Batch:
+    """Return a batch of grants, behind the ends of some."""
+    batch = Batch(ended=set(ended), progress=dict(progress or {}))
+    for each in grants:
+        batch.grant(each)
+    return batch
 
 
 def by_client(grants: Iterable[Authorization]) -> list[Authorization]:
@@ -100,17 +110,50 @@ class StoreContract:
         store.write(Batch(ended={ONE, SIX}))
         assert store.load(clock.now()) == [grant(TWO, clock.now())]
 
+    def test_each_account_on_an_address_has_its_own(self, store: Store, clock: FakeClock) -> None:
+        """One is taken back, and the other, and those of other addresses, stay as they are."""
+        now = clock.now()
+        alice, bob = grant(ONE, now), grant(ONE, now, 900, user="bob")
+        held = dataclasses.replace(alice, rule="hold", session="dovecot session abc")
+        store.write(granted(alice, bob, held, grant(TWO, now)))
+        assert len(store.load(now)) == 4
+        assert sorted(map(repr, store.load_client(ONE, now))) == sorted(map(repr, (alice, bob, held)))
+        store.write(Batch(closed={ONE: {alice.key}, SIX: {("nobody", "")}}))
+        assert sorted(map(repr, store.load_client(ONE, now))) == sorted(map(repr, (bob, held)))
+        assert store.load_client(TWO, now) == [grant(TWO, now)]
+
+    def test_of_one_client_too_only_what_has_not_ended_is_returned(self, store: Store, clock: FakeClock) -> None:
+        """To the microsecond."""
+        store.write(granted(grant(ONE, clock.now(), 100), grant(ONE, clock.now(), 200, user="bob")))
+        assert [entry.user for entry in store.load_client(ONE, clock.advance(100))] == ["bob"]
+
+    def test_a_revocation_is_kept_for_as_long_as_an_older_login_could_count(
+        self, store: Store, clock: FakeClock
+    ) -> None:
+        """And the newest of one name counts."""
+        now = clock.now()
+        first = Tombstone("user", "m\udce9l", now.wall, now.wall)
+        second = dataclasses.replace(first, until=now.wall + timedelta(days=1), uid=0, why="lost \u202e phone")
+        everybody = Tombstone("all", "", now.wall, now.wall)
+        for each in (first, second, everybody):
+            store.write(Batch(tombstones=[each]))
+        assert sorted(map(repr, store.tombstones())) == sorted(map(repr, (second, everybody)))
+        store.purge(clock.advance(65535 * 60 - 1))
+        assert len(store.tombstones()) == 2
+        store.purge(clock.advance(2))
+        assert store.tombstones() == [second]
+
     def test_who_ended_and_was_granted_again_in_one_batch_is_there(self, store: Store, clock: FakeClock) -> None:
         """Within a batch the end comes first, so a new login after it is kept, even with an earlier end."""
         store.write(granted(grant(ONE, clock.now(), 1800)))
         again = grant(ONE, clock.now(), 900, user="bob")
-        store.write(Batch(granted={ONE: again}, ended={ONE}))
+        store.write(granted(again, ended=[ONE]))
         assert store.load(clock.now()) == [again]
 
     def test_the_later_end_wins_in_any_order(self, store: Store, clock: FakeClock) -> None:
         """A line that is read again or late never shortens what was granted, and a later login replaces it whole."""
         now = clock.now()
-        early, late = grant(ONE, now, 900, user="early"), grant(ONE, now, 1800, user="late")
+        early, late = grant(ONE, now, 900, why="early"), grant(ONE, now, 1800, why="late")
         store.write(granted(early))
         store.write(granted(late))
         assert store.load(now) == [late]
@@ -121,10 +164,10 @@ class StoreContract:
 
     def test_a_login_after_the_wall_clock_was_set_back_wins(self, store: Store, clock: FakeClock) -> None:
         """Its end looks earlier on the wall clock, but CLOCK_BOOTTIME knows that it is the later one."""
-        store.write(granted(grant(ONE, clock.now(), user="before")))
+        store.write(granted(grant(ONE, clock.now(), why="before")))
         clock.advance(60)
         clock.step(-3600)
-        after = grant(ONE, clock.now(), user="after")
+        after = grant(ONE, clock.now(), why="after")
         store.write(granted(after))
         assert store.load(clock.now()) == [after]
 
@@ -132,7 +175,7 @@ class StoreContract:
         """Either clock may be the one that tells two ends apart."""
         now = clock.now()
         first = grant(ONE, now)
-        later = dataclasses.replace(first, expires_at=first.expires_at + MICRO, user="later")
+        later = dataclasses.replace(first, expires_at=first.expires_at + MICRO, why="later")
         store.write(granted(first))
         store.write(granted(later))
         assert store.load(now) == [later]
@@ -155,8 +198,8 @@ class StoreContract:
 
     def test_what_was_returned_does_not_change_with_the_store(self, store: Store, clock: FakeClock) -> None:
         """A caller may keep what it got, for the store is used by another thread meanwhile."""
-        store.write(Batch({ONE: grant(ONE, clock.now())}, set(), {"log": Progress("1", None)}))
+        store.write(granted(grant(ONE, clock.now()), progress={"log": Progress("1", None)}))
         loaded, progress = store.load(clock.now()), store.progress()
-        store.write(Batch({}, {ONE}, {"log": Progress("2", None)}))
+        store.write(granted(ended=[ONE], progress={"log": Progress("2", None)}))
         assert loaded == [grant(ONE, clock.now())]
         assert dict(progress) == {"log": Progress("1", None)}

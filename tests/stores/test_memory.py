@@ -6,7 +6,7 @@ from popbeforesmtp.stores import Batch, Progress, Store
 from popbeforesmtp.stores.memory import open_store
 from tests.clocks import FakeClock
 from tests.stores import contract
-from tests.stores.contract import ONE, StoreContract, grant
+from tests.stores.contract import ONE, StoreContract, grant, granted
 
 
 class TestMemoryStore(StoreContract):
@@ -19,7 +19,7 @@ class TestMemoryStore(StoreContract):
 
     def test_it_forgets_everything_when_it_is_closed(self, store: Store, clock: FakeClock) -> None:
         """After the end the log is read again instead, from where the configuration says."""
-        store.write(Batch({ONE: grant(ONE, clock.now())}, set(), {"log": Progress("1", None)}))
+        store.write(granted(grant(ONE, clock.now()), progress={"log": Progress("1", None)}))
         store.close()
         assert store.load(clock.now()) == []
         assert dict(store.progress()) == {}

@@ -68,7 +68,7 @@ def test_what_was_written_is_there_when_it_is_opened_again(path: Path, clock: Fa
     store = open_store(clock=clock, path=path)
     grants = [grant(ONE, clock.now()), grant(SIX, clock.now(), 7.000001, user="bob")]
     progress = {"/var/log/mail.log": Progress("inode=1 offset=10", clock.now().wall), "journal": Progress("", None)}
-    store.write(Batch({entry.client: entry for entry in grants}, set(), progress))
+    store.write(granted(*grants, progress=progress))
     store.close()
     assert not {"state.sqlite-shm", "state.sqlite-wal"} & {entry.name for entry in path.parent.iterdir()}
     for opening in (open_store, read_store):
@@ -120,7 +120,7 @@ def test_whatever_goes_in_comes_out(grants: list[Authorization], progress: dict[
     with TemporaryDirectory() as folder:
         path = Path(folder) / "state.sqlite"
         store = open_store(clock=clock, path=path)
-        store.write(Batch({entry.client: entry for entry in grants}, set(), progress))
+        store.write(granted(*grants, progress=progress))
         store.close()
         again = read_store(clock=clock, path=path)
         assert by_client(again.load(clock.now())) == by_client(grants)
@@ -130,11 +130,11 @@ def test_whatever_goes_in_comes_out(grants: list[Authorization], progress: dict[
 
 def test_a_batch_that_fails_half_way_leaves_nothing(store: SqliteStore, path: Path, clock: FakeClock) -> None:
     """A login is never kept without the place behind its line, nor the place without the login."""
-    store.write(Batch({ONE: grant(ONE, clock.now())}, set(), {"log": Progress("1", None)}))
+    store.write(granted(grant(ONE, clock.now()), progress={"log": Progress("1", None)}))
     other = sqlite3.connect(path)
     other.execute("CREATE TRIGGER full BEFORE UPDATE ON progress BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
     other.commit()
-    batch = Batch({TWO: grant(TWO, clock.now())}, {ONE}, {"log": Progress("2", None)})
+    batch = granted(grant(TWO, clock.now()), ended=[ONE], progress={"log": Progress("2", None)})
     with pytest.raises(StoreError, match=r"state\.sqlite: the disk is full"):
         store.write(batch)
     assert store.load(clock.now()) == [grant(ONE, clock.now())]
@@ -244,7 +244,7 @@ def test_a_database_of_somebody_else_is_refused_and_left_alone(path: Path, clock
     refused(path, clock)
 
 
-@pytest.mark.parametrize("version", [-1, 2, 99])
+@pytest.mark.parametrize("version", [-1, 1, 99])
 def test_a_store_of_another_version_is_refused_and_left_alone(path: Path, clock: FakeClock, version: int) -> None:
     """A newer program's store is not read as if it were ours; the sentence says the way out."""
     open_store(clock=clock, path=path).close()

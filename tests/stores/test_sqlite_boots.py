@@ -83,13 +83,13 @@ def test_a_restart_after_such_a_reboot_gives_no_second_whole_window(path: Path, 
 def test_a_login_after_such_a_reboot_is_kept(path: Path, clock: FakeClock) -> None:
     """Its end looks earlier than that of the earlier boot's row, but it is the login that counts now."""
     store = open_store(clock=clock, path=path)
-    store.write(granted(grant(ONE, clock.now(), user="before")))
+    store.write(granted(grant(ONE, clock.now(), why="before")))
     store.close()
     clock.reboot(off=-50 * 365 * 86400.0)
     again = open_store(clock=clock, path=path)
     again.purge(clock.now())
     clock.advance(60)
-    after = grant(ONE, clock.now(), user="after")
+    after = grant(ONE, clock.now(), why="after")
     again.write(granted(after))
     assert again.load(clock.now()) == [after]
     again.close()
@@ -98,11 +98,11 @@ def test_a_login_after_such_a_reboot_is_kept(path: Path, clock: FakeClock) -> No
 def test_a_login_after_a_reboot_replaces_the_row_of_the_earlier_boot(path: Path, clock: FakeClock) -> None:
     """CLOCK_BOOTTIME started anew, so its smaller number is no earlier end."""
     store = open_store(clock=clock, path=path)
-    store.write(granted(grant(ONE, clock.now(), user="before")))
+    store.write(granted(grant(ONE, clock.now(), why="before")))
     store.close()
     clock.reboot(off=60)
     again = open_store(clock=clock, path=path)
-    after = grant(ONE, clock.now(), user="after")
+    after = grant(ONE, clock.now(), why="after")
     assert after.deadline < grant(ONE, FakeClock().now()).deadline + 1800
     again.write(granted(after))
     assert again.load(clock.now()) == [after]
@@ -115,13 +115,13 @@ def test_an_older_login_that_is_read_again_after_a_reboot_shortens_nothing(
 ) -> None:
     """The new boot's CLOCK_BOOTTIME may be the greater number, yet the row of the earlier boot ends later."""
     store = open_store(clock=clock, path=path)
-    store.write(granted(grant(ONE, clock.now(), 1800, user="later")))
+    store.write(granted(grant(ONE, clock.now(), 1800, why="later")))
     store.close()
     now = clock.reboot(off=-4900, up=5000)
     again = open_store(clock=clock, path=path)
     if purged:
         again.purge(now)
-    again.write(granted(grant(ONE, now, 900, user="earlier")))
+    again.write(granted(grant(ONE, now, 900, why="earlier")))
     (entry,) = again.load(now)
     assert entry.user == "later"
     assert entry.remaining(now) == pytest.approx(1700)

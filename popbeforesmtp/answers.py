@@ -1,0 +1,228 @@
+"""What the daemon answers to commands: ``check``, ``list``, ``status``, ``grant``, ``revoke``, ``explain``."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from popbeforesmtp import __version__, maillog, report, rules
+from popbeforesmtp.addresses import ClientAddress, parse_address, prefix_of
+from popbeforesmtp.clock import Clock, Moment
+from popbeforesmtp.control import Answer
+from popbeforesmtp.errors import DataError
+from popbeforesmtp.lookups import Lookup
+from popbeforesmtp.model import Authorization, EventKind, Origin, SessionEvent, Tombstone
+from popbeforesmtp.pipeline import Pipeline
+from popbeforesmtp.stores import StoreError
+
+_LONGEST = timedelta(minutes=65535)
+
+
+class Answers:
+    """Answers for a daemon that may still be starting."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.pipeline: Pipeline | None = None
+        self.lookups: Iterable[Lookup] = ()
+        self.found: list[str] = []  # what was found out at the start or the last reload
+        self._clock = clock
+        self._started = clock.now()
+
+    def by_name(self) -> dict[str, Answer]:
+        """Return what answers each command."""
+        return {
+            "check": self._check,
+            "list": self._list,
+            "status": self._status,
+            "grant": self._grant,
+            "revoke": self._revoke,
+            "explain": self._explain,
+        }
+
+    async def _check(self, question: Mapping[str, Any]) -> object:
+        client = parse_address(str(question.get("address")))
+        expires_at = None
+        if client is not None and self.pipeline is not None:
+            expires_at = self.pipeline.windows.expires_at(client)
+        return {"expires_at": None if expires_at is None else expires_at.isoformat()}
+
+    async def _list(self, _: Mapping[str, Any]) -> object:
+        if self.pipeline is None:
+            return []
+        now = self._clock.now()
+        windows = self.pipeline.windows
+        entries = await windows.recorder.entries(now)
+        return [report.describe(entry, now) for entry in entries if windows.active.permits(entry.client, now)]
+
+    async def _status(self, _: Mapping[str, Any]) -> object:
+        common: dict[str, object] = {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_at": self._started.wall.isoformat(),
+        }
+        if self.pipeline is None:
+            return {**common, "state": "starting", "warnings": ["the daemon is still starting"]}
+        common["found"] = self.found
+        return {**common, **report.status(self.pipeline, self.lookups, self._clock.now())}
+
+    async def _grant(self, question: Mapping[str, Any]) -> object:
+        """Let an address relay until a moment, whatever the accounts on it do; durable before it is confirmed."""
+        pipeline, now = self._ready(), self._clock.now()
+        client, until = _address(question), _moment(question.get("until"), now)
+        if until <= now.wall:
+            raise DataError("the end of the window has come already")
+        reason = rules.bar(client, pipeline.rules)
+        if reason is not None:
+            raise DataError(f"{client} cannot be authorized: {reason}")
+        tombstone = pipeline.rules.tombstones.get(("address", client))
+        granted = rules.by_hand(client, until, now, _uid(question), str(question.get("reason") or ""))
+        windows = pipeline.windows
+        before = await windows.recorder.entries_of(client, now)
+        windows.recorder.closed(client, granted.key)  # an earlier one of this kind, which may have ended later
+        windows.active.settle(client, [entry for entry in before if entry.key != granted.key], now)
+        windows.grant(granted, now)
+        await self._durable(pipeline, "granted now")
+        still = tombstone is not None and tombstone.until > now.wall
+        return {"address": client, "expires_at": until.isoformat(), "logins_refused": still}
+
+    async def _revoke(self, question: Mapping[str, Any]) -> object:
+        """End windows; no login that was stamped before opens one again, and until a moment none at all."""
+        pipeline, now = self._ready(), self._clock.now()
+        until = now.wall if question.get("until") is None else _moment(question["until"], now)
+        kind, name = _whom(question)
+        if kind == "address":
+            name = prefix_of(ClientAddress(name), pipeline.rules.ipv6_prefix)
+        uid, why = _uid(question), str(question.get("reason") or "")
+        tombstone = Tombstone(kind, name, now.wall, until, uid, why)
+        known = [*pipeline.rules.tombstones.values(), tombstone]
+        pipeline.rules = replace(pipeline.rules, tombstones=rules.newest(known))
+        pipeline.windows.recorder.revoked(pipeline.rules.tombstones[kind, name])
+        entries = await pipeline.windows.recorder.entries(now)
+        ended = self._take_back(pipeline, entries, kind, name)
+        maillog.revoked_by_hand(kind, name, uid, why, len(ended))
+        more = {"kind": kind, "uid": uid, "reason": why or None, "until": until.isoformat(), "ended": len(ended)}
+        account = name if kind == "user" else ""
+        origin = Origin("by hand", 0)
+        pipeline.windows.audit("revoke", origin, name if kind == "address" else "", account, now.wall, **more)
+        await self._durable(pipeline, "revoked now")
+        return {"ended": sorted(ended), "until": until.isoformat() if until > now.wall else None}
+
+    def _take_back(self, pipeline: Pipeline, entries: Iterable[Authorization], kind: str, name: str) -> set[str]:
+        """Take back what was revoked; return the addresses that may not relay any more."""
+        windows = pipeline.windows
+        by_client: dict[ClientAddress, list[Authorization]] = {}
+        for entry in entries:
+            by_client.setdefault(entry.client, []).append(entry)
+        ended: set[str] = set()
+        for client, theirs in by_client.items():
+            gone = [entry for entry in theirs if _is_meant(entry, kind, name)]
+            for entry in gone:
+                windows.recorder.closed(client, entry.key)
+                windows.crowds.forget(client, entry.user)
+            if gone:
+                windows.settle_with(client, [entry for entry in theirs if entry not in gone])
+                ended |= set() if client in windows.active else {client}
+        return ended
+
+    async def _explain(self, question: Mapping[str, Any]) -> object:
+        """Say all that is known of an address or an account."""
+        pipeline, now = self._ready(), self._clock.now()
+        text = str(question.get("who") or "")
+        client = parse_address(text)
+        names = frozenset() if client is None else frozenset((client, prefix_of(client, pipeline.rules.ipv6_prefix)))
+        account = None if client is not None else text
+        entries = await pipeline.windows.recorder.entries(now)
+        held = [
+            entry
+            for entry in entries
+            if entry.client in names or (account is not None and entry.user.casefold() == account.casefold())
+        ]
+        seen = [report.describe_seen(each) for _, each in zip(range(20), pipeline.history.about(names, account))]  # noqa: B905
+        answer: dict[str, object] = {
+            "who": text,
+            "address": client,
+            "authorizations": [report.describe(entry, now) for entry in held],
+            "seen": seen,
+            "rules": self._rules(pipeline, client, account, now),
+            "outputs": report.outputs(pipeline, self.lookups, client),
+            "tombstones": [
+                report.describe_tombstone(each)
+                for (kind, name), each in pipeline.rules.tombstones.items()
+                if kind == "all" or name in names or (account is not None and name == account.casefold())
+            ],
+        }
+        if client is not None:
+            end = pipeline.windows.expires_at(client)
+            answer["expires_at"] = None if end is None else end.isoformat()
+        return answer
+
+    def _rules(
+        self, pipeline: Pipeline, client: ClientAddress | None, account: str | None, now: Moment
+    ) -> list[dict[str, object]]:
+        """Ask the rules about a login that would come now: the last one that was seen, at this time."""
+        names = frozenset() if client is None else frozenset((client,))
+        last = next((seen for seen in pipeline.history.about(names, account) if seen.event.user), None)
+        if last is not None and last.event.client is not None:
+            event = replace(last.event, kind=EventKind.LOGIN, time=now.wall)
+        elif client is not None:
+            event = SessionEvent(EventKind.LOGIN, now.wall, format="", client=client, user="(any account)")
+        else:
+            return []
+        address = event.client or ClientAddress("")
+        standing = pipeline.windows.standing(rules.granted_to(address, pipeline.rules), event.user or "", now)
+        return [
+            {"asks": asks, "refuses": reason, "address": address, "user": event.user}
+            for asks, reason in rules.walk(event, now, pipeline.rules, standing)
+        ]
+
+    async def _durable(self, pipeline: Pipeline, what: str) -> None:
+        """Bring what was done by hand to the disk before it is confirmed."""
+        try:
+            await pipeline.windows.recorder.flush()
+        except StoreError as error:
+            raise DataError(f"{what}, but a restart would undo it, for the store cannot be written: {error}") from None
+
+    def _ready(self) -> Pipeline:
+        if self.pipeline is None:
+            raise DataError("the daemon is still starting; ask again in a moment")
+        return self.pipeline
+
+
+def _is_meant(entry: Authorization, kind: str, name: str) -> bool:
+    if kind == "all":
+        return True
+    return entry.client == name if kind == "address" else entry.user.casefold() == name
+
+
+def _whom(question: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what is revoked: kind and name, as a tombstone has them."""
+    if question.get("all"):
+        return "all", ""
+    if question.get("user"):
+        return "user", str(question["user"]).casefold()
+    return "address", _address(question)
+
+
+def _address(question: Mapping[str, Any]) -> ClientAddress:
+    client = parse_address(str(question.get("address")))
+    if client is None:
+        raise DataError("that is no IPv4 or IPv6 address")
+    return client
+
+
+def _uid(question: Mapping[str, Any]) -> int | None:
+    """Return who asks, as the kernel told the control socket."""
+    uid = question.get("uid")
+    return uid if isinstance(uid, int) else None
+
+
+def _moment(text: object, now: Moment) -> datetime:
+    """Read a time that a command sent. Raises DataError."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise DataError("that is no time") from None
+    if moment.tzinfo is None or moment > now.wall + _LONGEST:
+        raise DataError("a window can be 65535 minutes long at most")
+    return moment

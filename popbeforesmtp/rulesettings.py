@@ -1,0 +1,214 @@
+"""What ``[rules]`` and ``[[window]]`` say, and the files that they name, which are read again when they change."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from popbeforesmtp.accounts import EVERYBODY, Accounts
+from popbeforesmtp.addresses import NO_NETWORKS, Network, NetworkSet, parse_network
+from popbeforesmtp.errors import ConfigError
+from popbeforesmtp.places import Places, Table, Where, parse_duration
+from popbeforesmtp.rules import NO_LIMITS, SERVICES, Limits, Rules, Window
+
+LONGEST = timedelta(minutes=65535)
+"""The longest window."""
+
+_Entry = TypeVar("_Entry")
+
+_SETTINGS = (
+    *("trusted", "never", "accounts", "deny_accounts", "services", "mechanisms", "tls", "ipv6_prefix", "restrict"),
+    *("max_accounts_per_address", "max_addresses_per_account", "max_grants_per_minute", "max_clients"),
+    "revoke_after_failures",
+)
+_WINDOW = ("grace", "accounts", "services")
+_MOST = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSettings:
+    """The rules as they were written. Entries of lists that begin with ``/`` are files with one entry on each line."""
+
+    trusted: NetworkSet | None = None  # None: Postfix's mynetworks
+    trusted_required: bool = False  # somebody wrote trusted = "postconf"
+    never: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ("*",)
+    deny_accounts: tuple[str, ...] = ()
+    services: frozenset[str] = SERVICES
+    mechanisms: tuple[str, ...] = ("*",)
+    tls: bool = False
+    ipv6_prefix: int = 128
+    restrict: tuple[Network, ...] = ()  # refused by the MTA, but for clients that may relay
+    limits: Limits = NO_LIMITS
+    revoke_after_failures: int = 0
+    windows: tuple[Window, ...] = ()
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that the rules are read from."""
+        entries = (*self.never, *self.accounts, *self.deny_accounts)
+        return tuple(dict.fromkeys(Path(entry) for entry in entries if entry.startswith("/")))
+
+    def rules(self, grace: timedelta, hold: timedelta) -> Rules:
+        """Read the files, and return the rules but for what is found out. Raises ConfigError."""
+        return Rules(
+            grace=grace,
+            windows=self.windows,
+            hold=hold,
+            never=NetworkSet(_entries(self.never, _network)) if self.never else NO_NETWORKS,
+            accounts=Accounts(_entries(self.accounts, str)),
+            deny_accounts=Accounts(_entries(self.deny_accounts, str)),
+            services=self.services,
+            mechanisms=Accounts(self.mechanisms),
+            tls=self.tls,
+            limits=self.limits,
+            revoke_after_failures=self.revoke_after_failures,
+            ipv6_prefix=self.ipv6_prefix,
+        )
+
+
+NO_RULES = RuleSettings()
+
+
+def read_rules(places: Places, data: Table) -> RuleSettings:
+    """Read the tables of a configuration. Raises ConfigError."""
+    table = places.table(data, "rules")
+    places.refuse_unknown(table, "rules", _SETTINGS)
+
+    def where(key: str) -> Where:
+        return places.where("rules", 0, key)
+
+    def count(key: str, most: int = _MOST) -> int:
+        return _number(table.get(key, 0), where(key), 0, most)
+
+    trusted = table.get("trusted", "postconf")
+    tls = table.get("tls", False)
+    if not isinstance(tls, bool):
+        raise where("tls").complain(f"{tls!r} is neither true nor false; write one of them without quotes")
+    return RuleSettings(
+        trusted=None
+        if trusted == "postconf"
+        else NetworkSet(parse_network(text) for text in _networks(trusted, where("trusted"), ' or "postconf"')),
+        trusted_required="trusted" in table and trusted == "postconf",
+        never=_networks(table.get("never", []), where("never"), "", files=True),
+        accounts=_texts(table.get("accounts", ["*"]), where("accounts"), '["*@example.com", "alice"]'),
+        deny_accounts=_texts(table.get("deny_accounts", []), where("deny_accounts"), '["root"]'),
+        services=_services(table.get("services"), where("services")) or SERVICES,
+        mechanisms=_texts(table.get("mechanisms", ["*"]), where("mechanisms"), '["CRAM-MD5", "SCRAM-*"]'),
+        tls=tls,
+        ipv6_prefix=_number(table.get("ipv6_prefix", 128), where("ipv6_prefix"), 48, 128),
+        restrict=tuple(parse_network(text) for text in _networks(table.get("restrict", []), where("restrict"), "")),
+        limits=Limits(
+            count("max_accounts_per_address"),
+            count("max_addresses_per_account"),
+            count("max_grants_per_minute"),
+            count("max_clients"),
+        ),
+        revoke_after_failures=count("revoke_after_failures"),
+        windows=_windows(places, data),
+    )
+
+
+def read_grace(value: object, where: Where) -> timedelta:
+    """Read a grace period. Raises ConfigError."""
+    grace = parse_duration(value, where)
+    if not timedelta(seconds=1) <= grace <= LONGEST:
+        raise where.complain(f'{value!r} is out of range; write a span from "1s" to "65535m"')
+    return grace
+
+
+def _windows(places: Places, data: Table) -> tuple[Window, ...]:
+    windows = []
+    for index, table in enumerate(places.tables(data, "window") or ()):
+        places.refuse_unknown(table, "window", _WINDOW, index)
+
+        def where(key: str, index: int = index) -> Where:
+            return places.where("window", index, key)
+
+        if "grace" not in table:
+            raise where("").complain('has no grace; write one, as in grace = "8h"')
+        if not {"accounts", "services"} & set(table):
+            raise where("").complain("fits every login; write accounts or services, or set the common grace instead")
+        accounts = _texts(table.get("accounts", ["*"]), where("accounts"), '["scanner@example.com"]', files=False)
+        windows.append(
+            Window(
+                read_grace(table["grace"], where("grace")),
+                EVERYBODY if accounts == ("*",) else Accounts(accounts),
+                _services(table.get("services"), where("services")),
+            )
+        )
+    return tuple(windows)
+
+
+def _services(value: object, where: Where) -> frozenset[str]:
+    if value is None:
+        return frozenset()
+    return frozenset(name.lower() for name in _texts(value, where, '["pop3", "imap"]', files=False))
+
+
+def _number(value: object, where: Where, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise where.complain(f"{value!r} is no whole number from {least} to {most}; write one without quotes")
+    return value
+
+
+def _texts(value: object, where: Where, example: str, *, files: bool = True) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(map(_is_text, value)):
+        raise where.complain(f"{value!r} is no list of texts; write {example}")
+    for text in value:
+        if text.startswith("/") and not files:
+            raise where.complain(f"{text!r}: files can be named in [rules] only; write the names here")
+    return tuple(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _networks(value: object, where: Where, alternative: str, *, files: bool = False) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise where.complain(f'{value!r} is no list of networks; write ["192.0.2.0/24"]{alternative}')
+    for text in value:
+        if files and isinstance(text, str) and text.startswith("/"):
+            continue
+        try:
+            parse_network(str(text))
+        except ValueError:
+            raise where.complain(_no_network(text)) from None
+    return tuple(map(str, value))
+
+
+def _no_network(text: object) -> str:
+    return (
+        f"{text!r} is no network; write an address and a prefix length with nothing behind it, as in"
+        ' "192.0.2.0/24" or "2001:db8::/32"'
+    )
+
+
+def _network(text: str) -> Network:
+    try:
+        return parse_network(text)
+    except ValueError:
+        raise ValueError(_no_network(text)) from None
+
+
+def _entries(entries: Sequence[str], read: Callable[[str], _Entry]) -> list[_Entry]:
+    """Read entries, and those of the files among them: one on each line, behind ``#`` a comment. Raises ConfigError."""
+    found: list[_Entry] = []
+    for entry in entries:
+        if not entry.startswith("/"):
+            found.append(read(entry))
+            continue
+        path = Path(entry)
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+            raise ConfigError(f"{path}: cannot be read: {why}; make it, or leave it out of [rules]") from None
+        for number, line in enumerate(lines, start=1):
+            text = line.partition("#")[0].strip()
+            try:
+                found += [read(text)] if text else []
+            except ValueError as error:
+                raise ConfigError(f"{path}:{number}: {error}") from None
+    return found
