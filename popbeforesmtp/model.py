@@ -7,7 +7,6 @@ from enum import StrEnum
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
 
-
 _SAME = timedelta(milliseconds=1)
 """How far two ends may be apart that are one: the clocks are not read in the same instant, and drift."""
 

@@ -1,7 +1,7 @@
 """The control socket: the daemon answers its commands, and survives whatever else connects."""
 
-import os
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
