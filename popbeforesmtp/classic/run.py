@@ -122,11 +122,14 @@ def _be(asked: Options, settings: Settings, plan: Plan, own: Path | None, ready:
         else:
             words.open_log(target, debug=plan.debug, count=int(plan.hold is not None))
 
+    def is_ready() -> None:
+        for weight in (Weight.LOST, Weight.NOTE):
+            for finding in plan.of(weight):
+                (maillog.warned if weight is Weight.LOST else maillog.found)(finding.sentence(plan.path))
+        ready()
+
     open_log(settings)
-    for weight in (Weight.LOST, Weight.NOTE):
-        for finding in plan.of(weight):
-            (maillog.warned if weight is Weight.LOST else maillog.found)(finding.sentence(plan.path))
-    daemon.run(settings, SystemClock(), load=load, open_log=open_log, ready=ready)
+    daemon.run(settings, SystemClock(), load=load, open_log=open_log, ready=is_ready)
 
 
 def _dump(asked: Options, plan: Plan, own: Path | None, settings: Settings | None) -> None:
