@@ -20,6 +20,18 @@ def toml_path(options: Options) -> Path | None:
     return next((path for path in config.PATHS if path.exists()), None)
 
 
+def load(path: Path | None) -> Settings:
+    """Read our own configuration, or where there is none the classic's: the maps are kept by the same settings.
+
+    Raises ConfigError.
+    """
+    options = Options(config=path)
+    named = path is not None and path.suffix != ".pl"
+    if named or toml_path(options) is not None or not (path or any(each.is_file() for each in PATHS)):
+        return config.load(path)
+    return settings_of(make_plan(options))
+
+
 def make_plan(options: Options) -> Plan:
     """Read the classic's configuration, where there is one, and say what it comes to. Raises ConfigError."""
     path = options.config or next((path for path in PATHS if path.is_file()), None)

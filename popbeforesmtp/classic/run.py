@@ -77,6 +77,7 @@ def _load(asked: Options, own: Path | None) -> tuple[Settings, Plan]:
 def _run(asked: Options, plan: Plan, own: Path | None) -> int:
     """Be the daemon, in the foreground or detached."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
+    settings, plan = _load(asked, own)
     for name in ("config", "daemon"):  # a detached daemon stands elsewhere
         path = getattr(asked, name)
         setattr(asked, name, path and path.absolute())
@@ -85,7 +86,6 @@ def _run(asked: Options, plan: Plan, own: Path | None) -> int:
         if value not in (None, "-"):
             setattr(asked, name, str(Path(value).absolute()))
     own = own and own.absolute()
-    settings, plan = _load(asked, own)
     if not plan.write:
         settings = bridge.without_writing(settings)
     fixed = settings.control

@@ -140,6 +140,25 @@ def test_an_init_script_starts_and_kills_it_by_its_pid_file(site: Site, tmp_path
     assert "caught SIGTERM -- exiting" in site.said()
 
 
+def test_a_classic_daemon_that_was_stopped_is_swept_after(site: Site) -> None:
+    """The sweep reads the classic's configuration too: a window goes on to its end, and no further."""
+    site.configure(grace="10")
+    process = site.start()
+    assert site.lab.clients.imap_login(CLIENT)
+    wait_for("it may relay", lambda: accepts(site, CLIENT))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=15) == 1
+    sweep = [sys.executable, "-m", "popbeforesmtp", "sweep", "--config", str(site.conf)]
+    subprocess.run(sweep, check=True)
+    assert accepts(site, CLIENT)
+
+    def swept() -> bool:
+        subprocess.run(sweep, check=True)
+        return not accepts(site, CLIENT)
+
+    wait_for("it may no longer", swept)
+
+
 def test_the_log_is_opened_again_at_sighup(site: Site) -> None:
     """As logrotate asks for; and the configuration is read again."""
     process = site.start()
