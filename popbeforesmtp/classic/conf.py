@@ -198,6 +198,8 @@ def _assign(conf: Conf, tokens: list[Token]) -> bool:
     if name is None:
         return False
     rest = tokens[at + 1 :]
+    if sum(is_operator(token, "=") for token in tokens) > 10:
+        return False
     if any(is_operator(token, "=") for token in rest) and not any(token.text == "sub" for token in rest):
         if not _assign(conf, rest):
             return False

@@ -8,6 +8,8 @@ from popbeforesmtp.classic.perl import Token, is_operator
 
 _BIGGEST = 10**15  # of numbers; a duration has six digits
 _LONGEST = 65_536  # bytes of a text
+_DEEPEST = 50  # brackets in brackets
+_SURROGATE = re.compile("[\ud800-\udfff]")  # a byte that is no UTF-8
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "e": "\x1b", "f": "\f"}
 _INTERPOLATED = re.compile(r"\\(.)|\$\{(\w+)\}|\$(\w+)(?:\{'?(\w+)'?\}|\[(\d+)\])?|@(\w+)", re.DOTALL)
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+(?:\.[0-9]*)?")
@@ -75,7 +77,8 @@ class Evaluation:
     def value(self) -> Value:
         """Return its value. Raises NotUnderstoodError."""
         value = self._sum()
-        if self._at < len(self._tokens):
+        foreign = any(isinstance(each, str) and _SURROGATE.search(each) for each in as_list(value))
+        if self._at < len(self._tokens) or foreign:
             raise NotUnderstoodError
         return value
 
@@ -108,15 +111,20 @@ class Evaluation:
         return left
 
     def _power(self) -> Value:
-        if self._accept("-"):
-            return _calculated("-", 0, self._power())
-        left = self._primary()
-        return _calculated("**", left, self._power()) if self._accept("**") else left
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise NotUnderstoodError
+        try:
+            if self._accept("-"):
+                return _calculated("-", 0, self._power())
+            left = self._primary()
+            return _calculated("**", left, self._power()) if self._accept("**") else left
+        finally:
+            self._depth -= 1
 
     def _primary(self) -> Value:
         token = self._peek()
-        self._depth += 1
-        if token is None or self._depth > 500:
+        if token is None:
             raise NotUnderstoodError
         self._at += 1
         match token.kind:

@@ -1,13 +1,12 @@
 """The classic's patterns made into formats: ours where the server is known, else the administrator's own."""
 
-import json
 import re
 
 from popbeforesmtp.classic.conf import Conf, Setting, default
 from popbeforesmtp.classic.expression import as_text
 from popbeforesmtp.classic.options import Options
 from popbeforesmtp.classic.pattern import CannotConvertError, Header, message_pattern, server_of, take_header
-from popbeforesmtp.classic.plan import ClassicPattern, Plan
+from popbeforesmtp.classic.plan import ClassicPattern, Plan, quoted
 from popbeforesmtp.model import EventKind
 
 HOLD = "24h"
@@ -181,8 +180,8 @@ def _add_own(
     if join is None:  # the classic tries logouts first
         order = (EventKind.LOGOUT, EventKind.LOGIN, EventKind.CONNECT, EventKind.FAILURE)
     lines = [
-        f"title = {json.dumps(f'own patterns of {plan.path}')}",
-        f"programs = {json.dumps(list(programs))}",
+        f"title = {quoted(f'own patterns of {plan.path}')}",
+        f"programs = {quoted(list(programs))}",
         'account = "unknown"  # where no part of the pattern is the account; name it (?P<user>…)',
         'attacker = "nobody has looked: can a name that a stranger sends make such a line?"',
     ]
@@ -190,7 +189,7 @@ def _add_own(
     for event, match, _ in ranked:
         lines += ["", "[[pattern]]", f'event = "{EventKind(event).value}"']
         lines += [f'join = "{join}"'] if join is not None else []
-        lines.append(f"match = '''{match}'''" if "'''" not in match else f"match = {json.dumps(match)}")
+        lines.append(f"match = '''{match}'''" if "'''" not in match else f"match = {quoted(match)}")
     plan.own[name] = "\n".join(lines) + "\n"
     plan.formats = [*(plan.formats or []), name]
 

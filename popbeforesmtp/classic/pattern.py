@@ -152,6 +152,8 @@ def _closing(pattern: str, at: int) -> int:
 
 def _words(tag: str) -> list[str] | None:
     """Return all that a tag's expression can stand for; None where that has no end."""
+    if tag.count("(") > 20:
+        return None
     found, rest = _alternatives(tag, 0)
     if found is None or rest != len(tag):
         return None
@@ -246,7 +248,7 @@ def message_pattern(text: str, *, address: bool, user: bool) -> Message:
         match += ".*"
     try:
         regex.compile(match.encode("ascii"), regex.VERBOSE)
-    except (regex.error, UnicodeEncodeError) as error:
+    except (regex.error, UnicodeEncodeError, RecursionError) as error:
         raise CannotConvertError(f"it is no regular expression: {error}") from None
     return Message(match, name is not None)
 
@@ -292,6 +294,7 @@ def _class(part: str) -> str:
     head = re.match(r"\[\^?\]?", part)
     begin = head.end() if head is not None else 1
     inner = re.sub(r"\[:\^?\w+:\]|\\.|\[", lambda match: r"\[" if match[0] == "[" else match[0], part[begin:-1])
+    inner = re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\x{ord(match[0]):02x}", inner)
     return part[:begin].replace("[]", r"[\]").replace("[^]", r"[^\]") + inner + "]"
 
 
@@ -311,8 +314,8 @@ def _escaped(part: str) -> str:
         return "[ ]"
     if part in ("#", r"\#"):
         return "[#]"
-    if part in ("\t", "\n"):
-        return {"\t": r"\t", "\n": r"\n"}[part]
+    if len(part) == 1 and not part.isprintable() and part.isascii():
+        return f"\\x{ord(part):02x}"
     if not part.isascii():
         raise CannotConvertError("it holds letters beyond ASCII; write them as \\xNN")
     return part

@@ -1,5 +1,6 @@
 """What a classic configuration comes to here, and what of it does not: the values that travel."""
 
+import json
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -97,3 +98,8 @@ def own_rules(plan: Plan) -> str:
     """Name the file of rules that the administrator keeps."""
     own = plan.dbfile.removesuffix(".cdb")
     return own if own != plan.dbfile else f"{own}.rules"
+
+
+def quoted(value: object) -> str:
+    """Write a text, or a list of texts, as TOML."""
+    return json.dumps(value).replace("\x7f", "\\u007f")

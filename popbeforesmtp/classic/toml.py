@@ -1,10 +1,9 @@
 """Writes what a classic configuration comes to as our own: the daemon reads just what ``migrate`` writes."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from popbeforesmtp.classic.plan import Plan, Weight, own_rules
+from popbeforesmtp.classic.plan import Plan, Weight, own_rules, quoted
 
 _PROGRAMS = "/usr/local/lib/pop-before-smtp"
 
@@ -40,7 +39,7 @@ def _top(plan: Plan) -> Iterator[str]:
     if plan.syslog:
         yield 'log = "syslog"'
     elif plan.logto not in (None, "-"):
-        yield f"log = {json.dumps(plan.logto)}"
+        yield f"log = {quoted(plan.logto)}"
     yield "lookup = []                        # the classic served none; without this line a socketmap is served too"
     if not plan.write:
         yield "mta = []                           # $write = 0"
@@ -50,7 +49,7 @@ def _rules(plan: Plan) -> Iterator[str]:
     if plan.trusted is not None:
         yield ""
         yield "[rules]"
-        yield f"trusted = {json.dumps(plan.trusted)}"
+        yield f"trusted = {quoted(plan.trusted)}"
 
 
 def _source(plan: Plan) -> Iterator[str]:
@@ -62,9 +61,9 @@ def _source(plan: Plan) -> Iterator[str]:
         yield 'type = "stdin"'
     else:
         yield 'type = "file"'
-        yield f"path = {json.dumps(plan.source or plan.watchlog)}"
+        yield f"path = {quoted(plan.source or plan.watchlog)}"
     if plan.formats is not None:
-        yield f"formats = {json.dumps(plan.formats)}"
+        yield f"formats = {quoted(plan.formats)}"
 
 
 def _map(plan: Plan) -> Iterator[str]:
@@ -76,20 +75,20 @@ def _map(plan: Plan) -> Iterator[str]:
         case "tcprules":
             own = own_rules(plan)
             yield 'type = "command"'
-            yield f"list = {json.dumps([f'{_PROGRAMS}/tcp-rules', own, plan.dbfile])}"
+            yield f"list = {quoted([f'{_PROGRAMS}/tcp-rules', own, plan.dbfile])}"
         case "courier":
             folder = Path(plan.dbfile)
             yield 'type = "command"'
-            yield f"list = {json.dumps([f'{_PROGRAMS}/smtpaccess', str(folder / 'pop-before-smtp')])}"
+            yield f"list = {quoted([f'{_PROGRAMS}/smtpaccess', str(folder / 'pop-before-smtp')])}"
         case "sendmail":
             yield 'type = "sendmail"'
-            yield f"map = {json.dumps(f'hash:{plan.dbfile}')}"
-            yield f"result = {json.dumps(plan.dbvalue)}"
+            yield f"map = {quoted(f'hash:{plan.dbfile}')}"
+            yield f"result = {quoted(plan.dbvalue)}"
         case kind:
             name = f"cdb:{plan.dbfile.removesuffix('.cdb')}" if kind == "cdb" else f"hash:{plan.dbfile}"
             yield 'type = "postfix"'
-            yield f"map = {json.dumps(name)}"
-            yield f"result = {json.dumps(plan.dbvalue)}"
+            yield f"map = {quoted(name)}"
+            yield f"result = {quoted(plan.dbvalue)}"
 
 
 def _plain(text: str) -> str:
