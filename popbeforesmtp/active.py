@@ -181,7 +181,7 @@ def _wall(time: datetime) -> int:
 
 
 def _micros(seconds: float) -> int:
-    return int(seconds * _SECOND)
+    return round(seconds * _SECOND)
 
 
 def _left(end: int, now: Moment) -> int:

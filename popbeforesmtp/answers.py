@@ -12,7 +12,7 @@ from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.control import Answer
 from popbeforesmtp.errors import DataError
 from popbeforesmtp.lookups import Lookup
-from popbeforesmtp.model import Authorization, EventKind, Origin, SessionEvent, Tombstone
+from popbeforesmtp.model import Authorization, EventKind, Origin, Reason, SessionEvent, Tombstone
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.stores import StoreError
 
@@ -99,7 +99,7 @@ class Answers:
         pipeline.rules = replace(pipeline.rules, tombstones=rules.newest(known))
         pipeline.windows.recorder.revoked(pipeline.rules.tombstones[kind, name])
         entries = await pipeline.windows.recorder.entries(now)
-        ended = self._take_back(pipeline, entries, kind, name)
+        ended = self._take_back(pipeline, entries, kind, name, uid)
         maillog.revoked_by_hand(kind, name, uid, why, len(ended))
         more = {"kind": kind, "uid": uid, "reason": why or None, "until": until.isoformat(), "ended": len(ended)}
         account = name if kind == "user" else ""
@@ -108,7 +108,9 @@ class Answers:
         await self._durable(pipeline, "revoked now")
         return {"ended": sorted(ended), "until": until.isoformat() if until > now.wall else None}
 
-    def _take_back(self, pipeline: Pipeline, entries: Iterable[Authorization], kind: str, name: str) -> set[str]:
+    def _take_back(
+        self, pipeline: Pipeline, entries: Iterable[Authorization], kind: str, name: str, uid: int | None
+    ) -> set[str]:
         """Take back what was revoked; return the addresses that may not relay any more."""
         windows = pipeline.windows
         by_client: dict[ClientAddress, list[Authorization]] = {}
@@ -121,7 +123,7 @@ class Answers:
                 windows.recorder.closed(client, entry.key)
                 windows.crowds.forget(client, entry.user)
             if gone:
-                windows.settle_with(client, [entry for entry in theirs if entry not in gone])
+                windows.settle_with(client, [entry for entry in theirs if entry not in gone], Reason.REVOKED, uid=uid)
                 ended |= set() if client in windows.active else {client}
         return ended
 

@@ -131,17 +131,14 @@ class Windows:
         """End every window that is over."""
         now = self._clock.now()
         for client in self.active.expire(now):
-            self.counts["expired"] += 1
-            maillog.expired(client)
-            self.audit("expire", OWN_WILL, client, "", now.wall)
-            self._end(client)
+            self._expired(client, now)
 
-    def revoke(self, client: ClientAddress, reason: Reason, *, uid: int | None = None, why: str = "") -> None:
-        """End all of a client's windows before their time."""
+    def revoke(self, client: ClientAddress, reason: Reason, **more: object) -> None:
+        """End all of a client's windows before their time; the audit trail is told ``more``."""
         self.active.revoke(client)
+        self.counts[f"revoked: {reason}"] += 1
         maillog.revoked(client, reason)
-        more = {"uid": uid, "reason": why or reason}
-        self.audit("revoke", OWN_WILL, client, "", self._clock.now().wall, **more)
+        self.audit("revoke", OWN_WILL, client, "", self._clock.now().wall, **{"rule": reason, **more})
         self._end(client)
 
     def close(self, gone: Authorization) -> None:
@@ -162,16 +159,18 @@ class Windows:
         """Whether ``settle`` has anything to do."""
         return bool(self._unsettled)
 
-    def settle_with(self, client: ClientAddress, left: Iterable[Authorization]) -> None:
-        """End a client's window with what is left of its authorizations."""
+    def settle_with(
+        self, client: ClientAddress, left: Iterable[Authorization], reason: Reason | None = None, **more: object
+    ) -> None:
+        """End a client's window with what is left of its authorizations; a reason says that somebody revoked."""
         now = self._clock.now()
         if client not in self.active:
             return
         if not self.active.settle(client, left, now):
-            self.counts["expired"] += 1
-            maillog.expired(client)
-            self.audit("expire", OWN_WILL, client, "", now.wall)
-            self._end(client)
+            if reason is None:
+                self._expired(client, now)
+            else:
+                self.revoke(client, reason, **more)
             return
         end = self.active.expires_at(client, now)
         for publisher in self.publishers:
@@ -184,18 +183,24 @@ class Windows:
             return
         self._failures[client] += 1
         if self._failures[client] >= most:
-            self.counts[f"revoked: {Reason.FAILURES}"] += 1
             self.revoke(client, Reason.FAILURES)
 
     def crowded(self, now: Moment) -> list[str]:
         """Say of which addresses too many accounts log in."""
         return [_crowd(client, count) for client, count in self.crowds.crowded(now.wall.timestamp())]
 
+    def _expired(self, client: ClientAddress, now: Moment) -> None:
+        self.counts["expired"] += 1
+        maillog.expired(client)
+        self.audit("expire", OWN_WILL, client, "", now.wall)
+        self._end(client)
+
     def _warn_of_crowd(self, client: ClientAddress, now: Moment) -> None:
+        if client in self._crowded:
+            return
         for _, count in self.crowds.crowded(now.wall.timestamp(), [client]):
-            if client not in self._crowded:
-                self._crowded.add(client)
-                maillog.warned(_crowd(client, count))
+            self._crowded.add(client)
+            maillog.warned(_crowd(client, count))
 
     def _end(self, client: ClientAddress) -> None:
         """Tell the store and the maps that a client may no longer relay."""

@@ -178,7 +178,7 @@ def existing_maps() -> tuple[Section, ...]:
     left = []
     for name in names(mtas):
         existing = getattr(importlib.import_module(f"{mtas.__name__}.{name}"), "existing", list)
-        left += [Section(name, {"map": map_name, "reload": "never"}, {}, None) for map_name in existing()]
+        left += [_left(name, map_name) for map_name in existing()]
     return tuple(left)
 
 
@@ -192,7 +192,16 @@ def forgotten_maps(known: Iterable[str], sections: Iterable[Section]) -> tuple[S
     """Return the maps of those that a store knows which the configuration no longer names."""
     wanted = {map_key(section) for section in sections}
     parts = (name.partition(" ") for name in known if name not in wanted)
-    return tuple(Section(kind, {"map": name, "reload": "never"}, {}, None) for kind, _, name in parts)
+    return tuple(_left(kind, name) for kind, _, name in parts)
+
+
+def _left(kind: str, map_name: str) -> Section:
+    """Write the section of a map that no configuration names; where its mail server can be reloaded, it is not."""
+    values = {"map": map_name}
+    if kind in names(mtas):
+        opening = importlib.import_module(f"{mtas.__name__}.{kind}").open_map
+        values |= {"reload": "never"} if "reload" in inspect.signature(opening).parameters else {}
+    return Section(kind, values, {}, None)
 
 
 def map_key(section: Section) -> str:

@@ -23,8 +23,8 @@ def test_a_room_holds_what_has_a_file_there() -> None:
     assert {"file", "journal", "stdin"} <= set(wiring.names(sources))
     assert not [name for name in wiring.names(sources) if name.startswith("_")]
     assert wiring.names(stores) == ["memory", "sqlite"]
-    assert wiring.names(mtas) == ["postfix"]
-    assert wiring.names(lookups) == ["policy", "socketmap"]
+    assert {"exim", "postfix"} <= set(wiring.names(mtas))
+    assert {"policy", "readsocket", "socketmap"} <= set(wiring.names(lookups))
 
 
 def test_a_source_goes_on_where_it_was_left(tmp_path: Path) -> None:
@@ -128,3 +128,14 @@ def test_units_are_a_list_of_names(units: object) -> None:
     """Anything else is a mistake."""
     with pytest.raises(ConfigError, match="list"):
         journal(units=units)
+
+
+@pytest.mark.parametrize("kind", ["exim", "postfix"])
+def test_a_map_that_is_configured_no_longer_can_still_be_emptied(kind: str, tmp_path: Path) -> None:
+    """Nothing but its name is known, and none of its other settings may be missed."""
+    name = f"{tmp_path}/clients.exim" if kind == "exim" else f"lmdb:{tmp_path}/clients"
+    (section,) = wiring.forgotten_maps([f"{kind} {name}"], ())
+    access_map = wiring.open_map(section)
+    access_map.replace({})
+    access_map.close()
+    assert access_map.name == name

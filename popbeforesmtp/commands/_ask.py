@@ -1,10 +1,15 @@
 """What commands ask of the daemon, or of the store where no daemon runs."""
 
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
+from popbeforesmtp.addresses import ClientAddress, parse_address
 from popbeforesmtp.config import Settings
 from popbeforesmtp.control import ask
+from popbeforesmtp.errors import UnavailableError, UsageError
+from popbeforesmtp.places import duration_of
+from popbeforesmtp.text import escape
 
 
 def authorizations(settings: Settings) -> list[dict[str, Any]]:
@@ -23,6 +28,49 @@ def authorizations(settings: Settings) -> list[dict[str, Any]]:
         return [report.describe(entry, now) for entry in store.load(now)]
     finally:
         store.close()
+
+
+def order(settings: Settings, command: str, **details: object) -> Any:
+    """Have the daemon do something, and return its answer. Raises UnavailableError where none runs."""
+    answer = ask(settings.control, command, **details)
+    if answer is None:
+        raise UnavailableError(
+            "no daemon is running; start it first (what it left behind, `pop-before-smtp sweep` ends at its time)"
+        )
+    return answer
+
+
+def address(text: str) -> ClientAddress:
+    """Read an address from the command line. Raises UsageError."""
+    client = parse_address(text)
+    if client is None:
+        raise UsageError(f"{escape(text)!r} is no IPv4 or IPv6 address")
+    return client
+
+
+def moment(span: str | None, until: str | None) -> str | None:
+    """Read when something ends, from ``--for`` or ``--until``, as RFC 3339; None where neither is given.
+
+    Raises UsageError.
+    """
+    now = datetime.now(UTC)
+    if span is not None:
+        length = duration_of(span)
+        if not length:
+            raise UsageError(f"{escape(span)!r} is no duration; write a number and a unit, as in 2h (s, m, h, d)")
+        try:
+            return (now + length).isoformat()
+        except OverflowError:
+            raise UsageError(f"{escape(span)!r} is too long; 65535m is the longest") from None
+    if until is None:
+        return None
+    try:
+        end = datetime.fromisoformat(until).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{escape(until)!r} is no time; write it as in 2026-12-24T18:00") from None
+    if end <= now:
+        raise UsageError(f"{escape(until)!r} has passed; write a time to come")
+    return end.isoformat()
 
 
 def say(sentence: str) -> None:

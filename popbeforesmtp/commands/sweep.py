@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from popbeforesmtp.classic import bridge
     from popbeforesmtp.control import ask
     from popbeforesmtp.errors import DataError, NotPermittedError, PopBeforeSmtpError, UnavailableError
+    from popbeforesmtp.rulesettings import NO_RULES
     from popbeforesmtp.stores import StoreError
 
     errors: list[PopBeforeSmtpError] = []
@@ -65,8 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
         forgotten = ()
         errors.append(error)
     for section in (*forgotten, *maps):  # in this order: two names may mean one file
+        rules = settings.rules if section in maps else NO_RULES  # a forgotten one may be unable to say them
         try:
-            _make_true(wiring.open_map(section, settings.rules), left.clients if section in kept else {})
+            _make_true(wiring.open_map(section, rules), left.clients if section in kept else {})
         except PopBeforeSmtpError as error:  # the other maps are swept all the same
             errors.append(error)
     if errors:

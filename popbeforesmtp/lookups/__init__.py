@@ -10,6 +10,10 @@ Permits = Callable[[ClientAddress], bool]
 """Says whether a client may relay at this moment; never waits for anything."""
 
 
+REFUSED = b"REJECT this network must log in to POP or IMAP first"
+"""The action of access(5) for clients in the networks of ``restrict`` that may not relay."""
+
+
 @dataclass(frozen=True, slots=True)
 class LookupReport:
     """How a lookup is doing, for ``status``."""

@@ -7,32 +7,41 @@ else are not found. Any map name is answered alike.
 
 from functools import partial
 
-from popbeforesmtp.addresses import parse_address
+from popbeforesmtp.addresses import Network, NetworkSet, parse_address
 from popbeforesmtp.listening import parse_endpoint
-from popbeforesmtp.lookups import Permits
+from popbeforesmtp.lookups import REFUSED, Permits
 from popbeforesmtp.lookups._server import QuestionServer
 
 _LONGEST_QUESTION = 10_000  # bytes; Postfix's own limit (util/dict_sockmap.c)
 
 
 def open_lookup(
-    *, listen: str = "unix:/var/spool/postfix/pop-before-smtp/map", group: str = "postfix", result: str = "OK"
+    *,
+    listen: str = "unix:/var/spool/postfix/pop-before-smtp/map",
+    group: str = "postfix",
+    result: str = "OK",
+    restrict: tuple[Network, ...] = (),
 ) -> QuestionServer:
     """Answer socketmap questions.
 
     ``listen`` is "unix:" and a path, to whose socket ``group`` may connect, or "inet:host:port". ``result`` is what a
-    client that may relay is answered with, an action of access(5).
+    client that may relay is answered with, an action of access(5). ``restrict`` are networks whose other clients are
+    refused.
     """
     endpoint = parse_endpoint(listen)
-    return QuestionServer(f"socketmap:{endpoint}", endpoint, group, _cut, partial(_answer, result.encode()))
+    return QuestionServer(
+        f"socketmap:{endpoint}", endpoint, group, _cut, partial(_answer, result.encode(), NetworkSet(restrict))
+    )
 
 
-def _answer(result: bytes, question: bytes, permits: Permits) -> tuple[bytes, bool]:
+def _answer(result: bytes, restrict: NetworkSet, question: bytes, permits: Permits) -> tuple[bytes, bool]:
     _, blank, key = question.partition(b" ")
     client = parse_address(key.decode("ascii", "replace")) if blank else None
-    if client is None or client.encode() != key or not permits(client):
+    if client is None or client.encode() != key:
         return _netstring(b"NOTFOUND "), False  # the blank belongs to it
-    return _netstring(b"OK " + result), True
+    if permits(client):
+        return _netstring(b"OK " + result), True
+    return _netstring(b"OK " + REFUSED if client in restrict else b"NOTFOUND "), False
 
 
 def _cut(buffer: bytearray) -> bytes | None:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.atomicfile import replacing
 from popbeforesmtp.errors import CannotCreateError, NotPermittedError
 from popbeforesmtp.mtas import MapError, refuse_foreign
+from popbeforesmtp.mtas._restrict import RESULT
 
 _MAP_SIZE = 16 << 20  # bytes; Postfix's own start (lmdb_map_size), and its readers follow when it grows
 _LOCK_SECONDS = 3.0
@@ -31,29 +32,36 @@ class LmdbFile:
 
     interval = 0.0  # a change costs a third of a millisecond and nobody starts anew
 
-    def __init__(self, path: Path, result: str) -> None:
+    def __init__(self, path: Path, result: str, fixed: Mapping[str, str] | None = None) -> None:
+        """``fixed`` are entries that are always there, but where a client has the same key."""
         self.path = path
-        self._value = result.encode() + b"\0"  # as postmap(1) writes it: smtpd expects a NUL behind all entries or none
+        self._value = _text(result)
+        self._fixed = {_text(key): _text(value) for key, value in (fixed or {}).items()}
         self._environment: lmdb.Environment | None = None
         self._identity = (0, 0)
         self._written = 0  # LMDB's number of the last transaction that was ours
 
     def replace(self, clients: Collection[ClientAddress]) -> bool:
         """Make the file hold exactly these clients; say whether it was missing or broken before."""
-        wanted = {_key(client) for client in clients}
+        wanted = self._wanted(clients)
         if self._environment is None or self._is_another():
             gone, built = self._open(wanted)
             if built:
                 return gone
         with self._errors():
             there = self._entries(self._opened(), wanted)
-        stale = {key for key, value in there.items() if key not in wanted or value != self._value}
-        self._write(wanted - (there.keys() - stale), stale - wanted)
+        self._write(dict(wanted.items() - there.items()), there.keys() - wanted.keys())
         return False
 
     def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
         """Add some and take some out, in one transaction."""
-        self._write({_key(client) for client in come}, {_key(client) for client in go})
+        gone = {_text(client) for client in go}
+        again = {key: self._fixed[key] for key in gone & self._fixed.keys()}
+        self._write(again | dict.fromkeys(map(_text, come), self._value), gone - again.keys())
+
+    def _wanted(self, clients: Collection[ClientAddress]) -> dict[bytes, bytes]:
+        """Return all entries for these clients."""
+        return self._fixed | dict.fromkeys(map(_text, clients), self._value)
 
     def _is_another(self) -> bool:
         """Say whether the path names another file than the one that is open."""
@@ -74,7 +82,7 @@ class LmdbFile:
             self._environment.close()
             self._environment = None
 
-    def _open(self, wanted: Collection[bytes]) -> tuple[bool, bool]:
+    def _open(self, wanted: Mapping[bytes, bytes]) -> tuple[bool, bool]:
         """Open the map, or build it where it is gone, broken, or older than this boot; say whether it was, and is."""
         self.close()
         self._identity = (0, 0)
@@ -108,7 +116,7 @@ class LmdbFile:
     def _entries(self, environment: lmdb.Environment, wanted: Collection[bytes]) -> dict[bytes, bytes]:
         with environment.begin() as transaction:
             there = dict(transaction.cursor())
-        others = (key for key in there if key not in wanted)
+        others = (key for key, value in there.items() if key not in wanted and value != _REFUSED)
         refuse_foreign(self.path, (key.rstrip(b"\0").decode("utf-8", "replace") for key in others))
         return there
 
@@ -124,14 +132,14 @@ class LmdbFile:
     def build(self, path: Path, clients: Collection[ClientAddress]) -> None:
         """Make a file that holds these clients, whole or not at all."""
         with self._errors():
-            self._build(path, [_key(client) for client in clients])
+            self._build(path, self._wanted(clients))
 
-    def _build(self, path: Path, keys: Collection[bytes]) -> None:
+    def _build(self, path: Path, entries: Mapping[bytes, bytes]) -> None:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with replacing(path) as new:
             environment = _environment(new, create=True)
             try:
-                _put(environment, keys, self._value)
+                _put(environment, entries)
             finally:
                 environment.close()
             new.chmod(_MODE)
@@ -149,13 +157,13 @@ class LmdbFile:
             raise MapError(f"{self.path}: is not open")
         return self._environment
 
-    def _write(self, come: Collection[bytes], go: Collection[bytes]) -> None:
+    def _write(self, come: Mapping[bytes, bytes], go: Collection[bytes]) -> None:
         if not come and not go:
             return
         environment = self._opened()
         with self._errors():
             with self._locked():
-                _put(environment, come, self._value, go)
+                _put(environment, come, go)
                 self._written = environment.info()["last_txnid"]
             environment.sync(True)  # behind the lock: no lookup waits for the disk
 
@@ -191,8 +199,12 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _key(client: ClientAddress) -> bytes:
-    return client.encode("ascii") + b"\0"
+def _text(text: str) -> bytes:
+    """Write a key or a value as postmap(1) does: smtpd expects a NUL behind all entries or none."""
+    return text.encode() + b"\0"
+
+
+_REFUSED = _text(RESULT)
 
 
 def _environment(path: Path, *, create: bool = False) -> lmdb.Environment:
@@ -204,7 +216,7 @@ def _environment(path: Path, *, create: bool = False) -> lmdb.Environment:
     return lmdb.open(str(path), subdir=False, lock=False, sync=False, map_size=max(_MAP_SIZE, 2 * size), mode=_MODE)
 
 
-def _put(environment: lmdb.Environment, come: Collection[bytes], value: bytes, go: Collection[bytes] = ()) -> None:
+def _put(environment: lmdb.Environment, come: Mapping[bytes, bytes], go: Collection[bytes] = ()) -> None:
     """Change the map in one transaction, and again in a larger map where it was too small."""
     while True:
         try:
@@ -212,7 +224,7 @@ def _put(environment: lmdb.Environment, come: Collection[bytes], value: bytes, g
                 for key in go:
                     transaction.delete(key)
                 for key in sorted(come):
-                    transaction.put(key, value)
+                    transaction.put(key, come[key])
             return
         except lmdb.MapFullError:
             environment.set_mapsize(environment.info()["map_size"] * 2)

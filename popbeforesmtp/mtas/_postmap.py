@@ -5,7 +5,7 @@ replaced by a rename, every one of them starts anew at its next connection. A se
 """
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from popbeforesmtp import postconf
@@ -13,6 +13,7 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.atomicfile import replacing
 from popbeforesmtp.errors import NotPermittedError, UnavailableError
 from popbeforesmtp.mtas import MapError, refuse_foreign
+from popbeforesmtp.mtas._restrict import RESULT
 
 SUFFIXES = {"cdb": ".cdb", "hash": ".db", "btree": ".db"}
 """What Postfix puts behind a map's name on the disk."""
@@ -25,11 +26,13 @@ class PostmapFile:
 
     interval = 1.0  # each publish makes every idle smtpd start anew, at about 10 ms of CPU
 
-    def __init__(self, kind: str, name: Path, result: str) -> None:
+    def __init__(self, kind: str, name: Path, result: str, fixed: Mapping[str, str] | None = None) -> None:
+        """``fixed`` are entries that are always there, but where a client has the same key."""
         self.path = Path(f"{name}{SUFFIXES[kind]}")
         self._kind = kind
         self._name = name
         self._result = result
+        self._fixed = dict(fixed or {})
         self._clients: set[ClientAddress] = set()
         self._identity = (0, 0, 0, 0)
 
@@ -37,8 +40,9 @@ class PostmapFile:
         """Make the file hold exactly these clients, unless it does; say whether it was missing or broken before."""
         self._clients = set(clients)
         there = self._entries()
-        refuse_foreign(self.path, (key for key in there or () if key not in self._clients))
-        if there != dict.fromkeys(self._clients, self._result):
+        ours = self._wanted(self._clients)
+        refuse_foreign(self.path, (key for key, value in (there or {}).items() if key not in ours and value != RESULT))
+        if there != ours:
             self.build(self.path, self._clients)
         self._identity = self._status()
         return there is None
@@ -53,6 +57,10 @@ class PostmapFile:
         if known != (len(self._clients), True):
             self.build(self.path, self._clients)
             self._identity = self._status()
+
+    def _wanted(self, clients: Collection[ClientAddress]) -> dict[str, str]:
+        """Return all entries for these clients."""
+        return self._fixed | dict.fromkeys(clients, self._result)
 
     def lost(self) -> bool:
         """Say whether the path no longer names the file that we wrote."""
@@ -91,7 +99,7 @@ class PostmapFile:
                 built = Path(f"{source}{suffix}")
                 try:
                     with source.open("x", encoding="ascii") as text:
-                        text.writelines(f"{client}\t{self._result}\n" for client in clients)
+                        text.writelines(f"{key}\t{value}\n" for key, value in self._wanted(clients).items())
                     _postmap("-o", f"{self._kind}:{source}")
                     built.chmod(0o644)  # its readers are smtpd and proxymap
                     built.rename(new)

@@ -7,11 +7,12 @@ from datetime import datetime
 from pathlib import Path
 
 from popbeforesmtp import maillog, postconf
-from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.addresses import ClientAddress, Network
 from popbeforesmtp.errors import ConfigError, UnavailableError
 from popbeforesmtp.mtas import MapError
 from popbeforesmtp.mtas._lmdb import LmdbFile
 from popbeforesmtp.mtas._postmap import SUFFIXES, PostmapFile
+from popbeforesmtp.mtas._restrict import keys
 from popbeforesmtp.privileges import require_safe_place
 
 DEFAULT_PATH = "/var/lib/pop-before-smtp/clients"
@@ -20,15 +21,22 @@ _RELOAD = ("postfix", "reload")
 _RELOAD_SECONDS = 30.0
 
 
-def open_map(*, map: str | None = None, result: str = "OK", reload: str | tuple[str, ...] = "auto") -> "PostfixMap":  # noqa: A002
+def open_map(
+    *,
+    map: str | None = None,  # noqa: A002
+    result: str = "OK",
+    reload: str | tuple[str, ...] = "auto",
+    restrict: tuple[Network, ...] = (),
+) -> "PostfixMap":
     """Write an access map for Postfix.
 
     ``map`` is what stands behind check_client_access in main.cf: "lmdb:", "cdb:", "hash:" or "btree:" and a path
     without suffix; without it, the type that main.cf or master.cf name for our path, or the best that Postfix can read.
     ``result`` is the action of access(5) for a client that may relay. ``reload`` is "auto" (`postfix reload`, only
     where the map was missing: an smtpd that started without it would answer 451 until it ends), "never", or a command
-    of your own as a list.
+    of your own as a list. ``restrict`` are networks that are refused, but for the clients that may relay.
     """
+    fixed = keys(restrict)
     name = map or default_map()
     kind, colon, path = name.partition(":")
     if not colon or kind not in ("lmdb", *SUFFIXES):
@@ -44,7 +52,11 @@ def open_map(*, map: str | None = None, result: str = "OK", reload: str | tuple[
             f'map = "{name}": this Postfix cannot read {kind} maps, but {", ".join(sorted(types & _OURS))}; install its'
             f" package for {kind} (Debian: postfix-{kind}), or write another type here and in main.cf"
         )
-    file = LmdbFile(Path(f"{path}.lmdb"), result) if kind == "lmdb" else PostmapFile(kind, Path(path), result)
+    file = (
+        LmdbFile(Path(f"{path}.lmdb"), result, fixed)
+        if kind == "lmdb"
+        else PostmapFile(kind, Path(path), result, fixed)
+    )
     require_safe_place(file.path)
     return PostfixMap(name, file, _reload_command(reload))
 
@@ -112,12 +124,14 @@ class PostfixMap:
         self._nobody = file.path.with_name(f".{file.path.name}.nobody")
         self._reload = reload
         self._shut = False  # the map is the empty one
+        self._made_nobody = False  # with the networks that are refused now
 
     def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Make the map hold exactly these clients; where it was missing, Postfix is made to look for it again."""
         missing = self._file.replace([client for client in clients if self.cannot_hold(client) is None])
-        if not self._nobody.exists():
+        if not self._made_nobody or not self._nobody.exists():
             self._file.build(self._nobody, ())
+            self._made_nobody = True
         self._shut = False
         if missing and self._reload:
             self._reload_postfix()

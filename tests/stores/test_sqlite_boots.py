@@ -123,7 +123,7 @@ def test_an_older_login_that_is_read_again_after_a_reboot_shortens_nothing(
         again.purge(now)
     again.write(granted(grant(ONE, now, 900, why="earlier")))
     (entry,) = again.load(now)
-    assert entry.user == "later"
+    assert entry.why == "later"
     assert entry.remaining(now) == pytest.approx(1700)
     again.close()
 

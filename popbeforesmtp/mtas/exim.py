@@ -1,0 +1,168 @@
+"""``type = "exim"``: a file that Exim's host lists and lookups read, written beside and renamed.
+
+Measured with Exim 4.96: a plain host list is opened at every question, so a session that is open already sees a change;
+a file of the lookup type iplsearch is kept open, so only new sessions do. Neither needs a reload. Where either is
+missing or unreadable, Exim hangs up on everybody: ask for it behind ``${if exists``, as contrib/exim does. No line is
+ever negated: of a host list that ends with such a line, everybody else is a member.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from popbeforesmtp.addresses import ClientAddress, Network
+from popbeforesmtp.atomicfile import replacing
+from popbeforesmtp.errors import ConfigError, DataError, NotPermittedError
+from popbeforesmtp.mtas import MapError
+from popbeforesmtp.privileges import require_safe_place
+
+DEFAULT_PATH = "/var/lib/pop-before-smtp/clients.exim"
+
+_NAME = re.compile(r"(?:(?P<lookup>(?:net-)?iplsearch);)?(?P<path>/[A-Za-z0-9_./+-]+)")
+_HEAD = "# pop-before-smtp writes this file; what others write here is lost.\n"
+_MODE = 0o644  # its reader is Exim's own user
+
+
+def open_map(*, map: str = DEFAULT_PATH, restrict: tuple[Network, ...] = (), prefix: int = 128) -> "EximMap":  # noqa: A002
+    """Write a file for Exim.
+
+    ``map`` is how Exim's configuration asks for it: a path alone is a plain host list, "net-iplsearch;" and a path a
+    file whose keys are in the list, and "iplsearch;" and a path one whose values are looked at, OK or REJECT. Only
+    the last can hold ``restrict``, networks that are refused but for the clients in them. ``prefix`` is the length of
+    those IPv6 networks that stand for one client; Exim reads any. Raises ConfigError or NotPermittedError.
+    """
+    del prefix
+    name = _NAME.fullmatch(map)
+    if name is None:
+        raise ConfigError(
+            f'map = "{map}": write the absolute path of a host list, of letters, digits and _./+- alone, as in'
+            f' "{DEFAULT_PATH}", or "net-iplsearch;" or "iplsearch;" in front of it'
+        )
+    if restrict and name["lookup"] != "iplsearch":
+        raise ConfigError(
+            f'map = "{map}": in a host list the refused network {restrict[0]} would be let in; write'
+            f' map = "iplsearch;{name["path"]}", and ask for its values as contrib/exim/iplsearch.conf does'
+        )
+    path = Path(name["path"])
+    require_safe_place(path)
+    return EximMap(map, path, restrict, keyed=name["lookup"] is not None)
+
+
+class EximMap:
+    """One file, written whole."""
+
+    timed = False  # it does not keep the ends of windows
+    interval = 0.2  # a change costs two syncs and restarts nobody
+
+    def __init__(self, name: str, path: Path, restrict: Collection[Network] = (), *, keyed: bool) -> None:
+        self.name = name
+        self._path = path
+        self._nobody = path.with_name(f".{path.name}.nobody")
+        self._restrict = sorted(map(str, restrict))
+        self._keyed = keyed
+        self._clients: set[ClientAddress] = set()
+        self._identity: tuple[int, ...] = ()
+        self._shut = False  # the file is the one without clients
+
+    def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
+        """Make the file hold exactly these clients, unless it does. Raises DataError where it is somebody else's."""
+        self._clients = set(clients)
+        self._make_true(self._path, self._clients)
+        self._identity = self._status()
+        self._shut = False
+        self._make_true(self._nobody, ())
+
+    def change(self, come: Mapping[ClientAddress, datetime], go: Collection[ClientAddress]) -> None:
+        """Add some and take some out, by writing all anew."""
+        if self.lost():
+            raise MapError(f"{self._path}: was removed or replaced by somebody else")
+        clients = self._clients.difference(go).union(come)
+        if clients != self._clients:
+            self._write(self._path, self._text(clients))
+            self._clients = clients
+            self._identity = self._status()
+
+    def shut(self) -> None:
+        """Let nobody in: a file without clients, kept ready since the start, is renamed over this one."""
+        try:
+            self._nobody.rename(self._path)
+        except FileNotFoundError:
+            if not self._shut:
+                raise MapError(f"{self._nobody}: is not there") from None
+        except OSError as error:
+            raise MapError(f"{self._nobody}: {error.strerror}") from None
+        self._shut = True
+
+    def lost(self) -> bool:
+        """Say whether the file was removed, replaced, written to or made unreadable by somebody else."""
+        return self._status() != self._identity
+
+    def cannot_hold(self, client: ClientAddress) -> str | None:
+        """Let every client in: Exim compares whole addresses, and networks by their bits."""
+        del client
+        return None
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _status(self) -> tuple[int, ...]:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return ()
+        return (status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
+
+    def _make_true(self, path: Path, clients: Collection[ClientAddress]) -> None:
+        """Make a file hold exactly these clients, unless it does and Exim may read it."""
+        wanted = self._text(clients)
+        if _read(path) != (wanted, _MODE):
+            self._write(path, wanted)
+
+    def _text(self, clients: Collection[ClientAddress]) -> bytes:
+        return "".join((_HEAD, *self._lines(clients))).encode("ascii")
+
+    def _lines(self, clients: Collection[ClientAddress]) -> Iterator[str]:
+        """Give the lines: of an iplsearch file the first that matches counts, so refused networks come last."""
+        for client in sorted(clients):
+            yield f"{_key(client)}: OK\n" if self._keyed else f"{client}\n"
+        for network in self._restrict:
+            yield f"{_key(network)}: REJECT\n"
+
+    def _write(self, path: Path, text: bytes) -> None:
+        try:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with replacing(path) as new, new.open("xb") as file:
+                os.fchmod(file.fileno(), _MODE)
+                file.write(text)
+        except PermissionError as error:
+            raise _not_permitted(error.filename or path) from None
+        except OSError as error:
+            raise MapError(f"{path}: {error.strerror or error}") from None
+
+
+def _read(path: Path) -> tuple[bytes, int] | None:
+    """Return what is in a file, and its mode; None where it is missing. Raises DataError where it is not ours."""
+    try:
+        with path.open("rb") as file:
+            text, mode = file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise _not_permitted(path) from None
+    except OSError as error:
+        raise MapError(f"{path}: {error.strerror or error}") from None
+    if text and not text.startswith(_HEAD.encode()):
+        raise DataError(f"{path}: is not ours, by its first line; give pop-before-smtp a file of its own")
+    return text, mode
+
+
+def _not_permitted(path: Path | str) -> NotPermittedError:
+    return NotPermittedError(f"{path}: may not be written by this user; run as its owner, or set map to another place")
+
+
+def _key(text: str) -> str:
+    """Write a key of an iplsearch file: the colon ends it, but in quotes."""
+    return f'"{text}"' if ":" in text else text
