@@ -13,7 +13,7 @@ from popbeforesmtp.classic import matching
 from popbeforesmtp.classic.conf import Conf, default
 from popbeforesmtp.classic.expression import Code, as_integer, as_text
 from popbeforesmtp.classic.options import Options
-from popbeforesmtp.classic.plan import LOGS, Plan, own_rules
+from popbeforesmtp.classic.plan import DEBIAN, LOGS, Plan, own_rules
 
 _LONGEST_GRACE = 65535 * 60  # seconds
 _TIMINGS = ("interval", "maxinterval", "adjustafter", "resetafter", "tail")
@@ -38,6 +38,8 @@ def mean(conf: Conf | None, options: Options) -> Plan:
     """Say what a configuration and flags come to; without a configuration, what the classic's defaults do."""
     known = conf or Conf(Path())
     plan = Plan(None if conf is None else conf.path)
+    if known.path == DEBIAN:  # its daemon was changed: debian/patches of 1.41-1.1
+        plan.dbfile, plan.watchlog = "/var/lib/pop-before-smtp/hosts", "/var/log/mail.log"
     used: set[str] = set()
     plan.shown["$pat"] = known.text("$pat") or default("$pat")
     if known.text("$out_pat") is not None:

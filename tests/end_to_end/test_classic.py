@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.lab import LOG, MAP_PORTS, Daemon, Lab, wait_for
+from tests.end_to_end.lab import LOG, MAP_PORTS, SERVER4, Daemon, Lab, wait_for
 
 HASH = Path("/var/lib/pop-before-smtp/clients.db")
 PORT = MAP_PORTS["hash"]
@@ -181,6 +182,43 @@ def test_lines_come_through_syslogs_pipe(site: Site) -> None:
     wait_for("it may relay", lambda: accepts(site, CLIENT))
     process.stdin.close()
     assert process.wait(timeout=15) == 1
+
+
+def test_a_pattern_of_the_sites_own_opens_for_its_program_alone(site: Site) -> None:
+    """Any other program's line with the same text opens nothing, nor does what is no address."""
+    with site.conf.open("a") as conf:
+        conf.write("$pat = '^[LOGTIME] \\S+ mypopd(?:-ssl)?\\[\\d+\\]: login from (\\S+)';\n1;\n")
+    site.start()
+    for tag, text in (("other", f"login from {UNKNOWN}"), ("mypopd", "login from 192.0.2.999"), ("mypopd-ssl", "")):
+        command = ["logger", "--id=77", "-p", "mail.info", "-t", tag, text or f"login from {CLIENT}"]
+        subprocess.run(command, check=True)
+    wait_for("it may relay", lambda: accepts(site, CLIENT))
+    assert not accepts(site, UNKNOWN)
+    assert "192.0.2.999" not in site.said()
+
+
+def test_an_open_session_outlives_the_grace(site: Site) -> None:
+    """By $out_pat: until it ends, and a grace longer."""
+    site.configure(grace="2")
+    with site.conf.open("a") as conf:
+        conf.write(
+            "$out_pat = '^[LOGTIME] \\S+ dovecot: imap-login: Disconnected.* rip=(\\d+\\.\\d+\\.\\d+\\.\\d+),';\n1;\n"
+        )
+    site.start()
+    assert site.lab.clients.imap_login(OTHER)  # logouts are being seen
+    site.wait_for(f"removed {OTHER} from DB")
+    raw = site.lab.clients(lambda: socket.create_connection((SERVER4, 143), source_address=(CLIENT, 0)))
+    try:
+        raw.sendall(b"a login alice secret\r\n")
+        site.wait_for(f"added {CLIENT} to DB")
+        assert site.lab.clients.imap_login(OTHER)  # a window as long as the grace, begun later than ours
+        wait_for("the other's is over", lambda: site.said().count(f"removed {OTHER} from DB") == 2)
+        assert accepts(site, CLIENT)
+        raw.sendall(b"b logout\r\n")
+    finally:
+        raw.close()
+    site.wait_for(f"removed {CLIENT} from DB")
+    wait_for("it may no longer", lambda: not accepts(site, CLIENT))
 
 
 def test_what_migrate_writes_lets_the_same_client_in(site: Site, start: Callable[..., Daemon], lab: Lab) -> None:
