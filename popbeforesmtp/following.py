@@ -11,12 +11,15 @@ from popbeforesmtp.formats import Formats
 from popbeforesmtp.holds import Holds
 from popbeforesmtp.model import Authorization, Block, EventKind, LogMessage, SessionEvent
 from popbeforesmtp.sessions import Sessions
-from popbeforesmtp.sieve import Sieve, every_line
+from popbeforesmtp.sieve import EntrySieve, Sieve, every_line
 from popbeforesmtp.sight import Sight
 from popbeforesmtp.sources import Source
 
 _HELD = 1_048_576  # bytes for which the place is not kept, at most, while lines wait for others
 _IDLE = 5.0  # seconds from when nothing more came: then the past has been read; journalctl takes a while to begin
+_OPEN = (
+    0  # sessions of which the client is remembered until its logout: nothing asks for it yet, and each costs 250 bytes
+)
 _LOGS = 1000  # logs of one source that are remembered at most
 
 
@@ -42,8 +45,8 @@ class Reading:
     """What is remembered between the lines of one log."""
 
     header: LineReader
-    sieve: Sieve | None  # None: every line is looked at
-    sessions: Sessions = field(default_factory=Sessions)
+    sieve: Sieve | EntrySieve | None  # None: every line is looked at
+    sessions: Sessions = field(default_factory=lambda: Sessions(_OPEN))
     last: datetime | None = None  # stamp of the last line of the block that is read
 
     @property

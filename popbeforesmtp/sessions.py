@@ -71,7 +71,9 @@ class Sessions:
                 return self._login(key, event)
             case EventKind.LOGOUT if key is not None:
                 client = self._open.pop(key, None)
-                return None if client is None and event.joined else replace(event, client=event.client or client)
+                if client is None:
+                    return None if event.joined else event
+                return event if event.client is not None else replace(event, client=client)
             case EventKind.FAILURE if event.client is None and key is not None:
                 waiting = self._waiting.get(key)
                 return event if waiting is None else replace(event, client=waiting.client)

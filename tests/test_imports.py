@@ -37,7 +37,7 @@ FLOORS = (
     ("windows", "pipeline"),
     ("rulesettings", "config", "control"),
     ("wiring", "survey", "detect"),
-    ("notify", "detach", "report", "answers"),
+    ("notify", "detach", "report", "answers", "outputs"),
     ("daemon",),
     ("classic",),
     ("commands",),
