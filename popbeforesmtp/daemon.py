@@ -170,6 +170,8 @@ class _Daemon:
         empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
         self._outputs = Outputs(self._settings, windows, self._clock)
         pipeline = Pipeline(followed=list(self._followed.values()), rules=rules, windows=windows, clock=self._clock)
+        if not progress:  # another program may have kept the same map: whom the log explains does not lose a moment
+            await pipeline.catch_up()
         await self._outputs.start(found)
         self._pipeline = self._answers.pipeline = pipeline
         self._answers.lookups = self._outputs.lookups

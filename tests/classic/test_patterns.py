@@ -9,6 +9,7 @@ from popbeforesmtp.classic import reading
 from popbeforesmtp.classic.plan import Plan
 from popbeforesmtp.classic.reprocess import reprocess
 from popbeforesmtp.model import EventKind
+from tests import samples
 from tests.classic.test_conf import plan_of
 
 FOLDER = Path(__file__).parent / "conf"
@@ -139,6 +140,16 @@ def test_the_same_windows(name: str, tmp_path: Path) -> None:
             want += [f"{stamp} setting expiration time for ip={address} to {end}", f"{stamp} added {address} to DB"]
     assert [line for line in said if "removed" not in line and "reached end" not in line] == want
     assert said[-1].endswith("------ reached end of log file ------")
+
+
+def test_records_that_courier_was_made_to_write_let_nobody_in() -> None:
+    """The classic took addresses that strangers chose out of this log of a real server; ours takes none."""
+    log = samples.FOLDER / "courier-1.0.16-splitinject-traditional.log"
+    plan = plan_of(FOLDER / "courier.pl")
+    reader = reading.ClassicReader(plan)
+    classic = [reader.read(line) for line in samples.lines(log)]
+    assert any(found is not None and found[1] == samples.FORGED for found in classic)
+    assert samples.FORGED not in [address for _, address in logins(log, plan)]
 
 
 FORGERIES = {
