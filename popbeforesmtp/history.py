@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from popbeforesmtp.model import Origin, SessionEvent
 
-_MOST = 5000
-"""Decisions that are remembered, about 2 MiB; older ones stand in the log."""
+_MOST = 2000
+"""Decisions that are remembered, about 1 MiB; older ones stand in the log."""
 
 
 class Seen(NamedTuple):

@@ -41,6 +41,7 @@ class Pipeline:
         self.history = History()
         self.rules_trouble: str | None = None  # a file of the rules that cannot be read again
         self._clock = clock
+        self._mind_ends()
         self._bell = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._check_at = 0.0
@@ -82,6 +83,7 @@ class Pipeline:
             if old not in followed:
                 old.source.close()
         self.followed = followed
+        self._mind_ends()
         self._bell.set()
 
     def obey(self, new_rules: rules.Rules, left: Iterable[Authorization] = ()) -> None:
@@ -94,6 +96,7 @@ class Pipeline:
                 for held in followed.holds.all():
                     self.windows.close(held)
         self.rules = new_rules
+        self._mind_ends()
         self.windows.obey(new_rules, left)
         for client in list(self.windows.active):
             reason = rules.bar(client, new_rules)
@@ -124,6 +127,10 @@ class Pipeline:
             for followed in self.followed
             for name in followed.holds.unheld()
         ]
+
+    def _mind_ends(self) -> None:
+        for followed in self.followed:
+            followed.mind_ends(bool(self.rules.hold))
 
     def _ring(self) -> None:
         """Wake the loop, from any thread."""

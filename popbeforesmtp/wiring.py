@@ -42,9 +42,19 @@ _FOUND_OUT = ("checkpoint", "since", "zone", "programs", "owners", "insecure")
 of the formats, who may own their logs, and whether others may."""
 
 
+_OPENING = {"sources": "open_source", "stores": "open_store", "mtas": "open_map", "lookups": "open_lookup"}
+
+
 def names(room: ModuleType) -> list[str]:
     """Return what a room holds."""
     return sorted(module.name for module in pkgutil.iter_modules(room.__path__) if not module.name.startswith("_"))
+
+
+def default(room: ModuleType, name: str, setting: str) -> object:
+    """Return what a setting is that nobody sets; None where it has no such setting, or none by default."""
+    opening = getattr(importlib.import_module(f"{room.__name__}.{name}"), _OPENING[room.__name__.rpartition(".")[2]])
+    parameter = inspect.signature(opening).parameters.get(setting)
+    return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
 
 
 def engine(

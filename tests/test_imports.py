@@ -39,6 +39,8 @@ FLOORS = (
     ("wiring", "survey", "detect"),
     ("notify", "detach", "report", "answers", "outputs"),
     ("daemon",),
+    ("links",),
+    ("snippets",),
     ("classic",),
     ("commands",),
     ("cli",),

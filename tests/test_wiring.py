@@ -24,7 +24,7 @@ def test_a_room_holds_what_has_a_file_there() -> None:
     assert {"file", "journal", "stdin"} <= set(wiring.names(sources))
     assert not [name for name in wiring.names(sources) if name.startswith("_")]
     assert wiring.names(stores) == ["memory", "sqlite"]
-    assert {"command", "exim", "postfix"} <= set(wiring.names(mtas))
+    assert {"command", "exim", "postfix", "sendmail"} <= set(wiring.names(mtas))
     assert {"policy", "readsocket", "socketmap"} <= set(wiring.names(lookups))
 
 
@@ -140,3 +140,10 @@ def test_a_map_that_is_configured_no_longer_can_still_be_emptied(kind: str, tmp_
     access_map.replace({})
     access_map.close()
     assert access_map.name == name
+
+
+def test_what_nobody_sets_is_known_too() -> None:
+    """Where a setting has a default, without opening anything."""
+    assert str(wiring.default(stores, "sqlite", "path")) == "/var/lib/pop-before-smtp/state.sqlite"
+    assert wiring.default(stores, "memory", "path") is None
+    assert wiring.default(sources, "file", "path") is None
