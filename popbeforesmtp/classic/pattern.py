@@ -294,7 +294,7 @@ def _class(part: str) -> str:
     head = re.match(r"\[\^?\]?", part)
     begin = head.end() if head is not None else 1
     inner = re.sub(r"\[:\^?\w+:\]|\\.|\[", lambda match: r"\[" if match[0] == "[" else match[0], part[begin:-1])
-    inner = re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\x{ord(match[0]):02x}", inner)
+    inner = re.sub(r"\\?([\x00-\x1f\x7f])", lambda match: f"\\x{ord(match[1]):02x}", inner)
     return part[:begin].replace("[]", r"[\]").replace("[^]", r"[^\]") + inner + "]"
 
 
@@ -314,8 +314,8 @@ def _escaped(part: str) -> str:
         return "[ ]"
     if part in ("#", r"\#"):
         return "[#]"
-    if len(part) == 1 and not part.isprintable() and part.isascii():
-        return f"\\x{ord(part):02x}"
+    if len(part) < 3 and not part[-1].isprintable() and part.isascii():  # with a backslash or without
+        return f"\\x{ord(part[-1]):02x}"
     if not part.isascii():
         raise CannotConvertError("it holds letters beyond ASCII; write them as \\xNN")
     return part
