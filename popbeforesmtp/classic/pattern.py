@@ -209,7 +209,7 @@ def message_pattern(text: str, *, address: bool, user: bool) -> Message:
     of the message that may hold any text.
     """
     parts: list[str] = []
-    depth, at, has_address, alternatives = 0, 0, False, False
+    depth, at, has_address = 0, 0, False
     name = _name(text) if user else None
     while at < len(text):
         if name is not None and at == name.start():
@@ -236,14 +236,14 @@ def message_pattern(text: str, *, address: bool, user: bool) -> Message:
         elif part == ")":
             depth -= 1
         elif part == "|" and not depth:
-            alternatives = True
+            raise CannotConvertError(
+                "what stands behind its | is not bound to the stamp; put brackets around both sides"
+            )
         parts.append(_escaped(part))
         at = atom.end()
     if address and not has_address:
         raise CannotConvertError("it has no group that holds the client's address")
     match = "".join(parts)
-    if alternatives:
-        match = f"(?:{match})"
     if not re.search(r"(?<!\\)\$$|\\[zZ]$", match):
         match += ".*"
     try:
