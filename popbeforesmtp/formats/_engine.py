@@ -175,7 +175,7 @@ class Engine:
             time=message.time,
             format=kind.format,
             client=client,
-            user=values.get("user"),
+            user=values.get("user") or self._formats[kind.format].account or None,
             service=kind.service,
             mechanism=mechanism and mechanism.upper(),
             tls=any(name in values for name in kind.tls) if kind.tls else None,
