@@ -11,7 +11,7 @@ from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.lines import UNPACK
 from popbeforesmtp.privileges import other_writers
 from popbeforesmtp.sources._bisect import Stamps
-from popbeforesmtp.sources._checkpoint import HEAD, Place
+from popbeforesmtp.sources._checkpoint import HEAD, Place, read_tail, take_place
 from popbeforesmtp.sources._finished import Finished
 from popbeforesmtp.sources._openlog import OpenLog
 from popbeforesmtp.sources._rotated import PACKED, Relative, relatives
@@ -111,7 +111,11 @@ class History:
         """
         # The path first: what is rotated away while we look is then a file that we have, not one that we missed.
         current = self._open_path()
-        return _each_once([*logs, *self._open_older(moment, [*logs, *current]), *current])
+        older = self._open_older(moment, [*logs, *current])
+        for log in current:
+            for copy in (*logs, *older):
+                pass_by_copied(log, copy)
+        return _each_once([*logs, *older, *current])
 
     def find(self, place: Place, inodes: frozenset[int] = frozenset()) -> OpenLog | None:
         """Open the file that a place is in: rather the very file than a copy, rather a plain one than a packed one."""
@@ -131,10 +135,10 @@ class History:
     def find_copies(self, log: OpenLog, known: list[OpenLog]) -> list[OpenLog]:
         """Open the copy that was made of a file before it was truncated, and those made since, oldest first."""
         if log.offset == 0:  # nothing was read of it that a copy could be told by
-            return self._open_older(log.opened_at, known)
+            return self._open_between(log.last_empty(), log, known)
         copy = self._find(log.place(), reversed(self._relatives()))
         if copy is None:  # none was made before the truncation, but one may have been since
-            return self._open_older(log.last_grown() - _SLACK, known)
+            return self._open_between(log.last_grown() - _SLACK, log, known)
         return [copy, *self._open_older(copy.modified(), [*known, copy])]
 
     def start(self, log: OpenLog) -> None:
@@ -214,6 +218,13 @@ class History:
             close_all(logs)
             return self._open_older(moment, known, tries - 1)
         return logs
+
+    def _open_between(self, moment: int, log: OpenLog, known: list[OpenLog]) -> list[OpenLog]:
+        """Open the rotated files that were written to between a moment and the last truncation of a log."""
+        files = self._open_older(moment, known)
+        late = [file for file in files if file.modified() > log.modified()]
+        close_all(late)
+        return [file for file in files if file not in late]
 
     def _rotated_since(self, moment: int, known: set[tuple[int, int]]) -> list[Relative]:
         """Return the rotated files that were written to since a moment, but for those known, oldest first."""
@@ -302,6 +313,22 @@ def _each_once(logs: Iterable[OpenLog]) -> list[OpenLog]:
         if other is not None:
             (other if kept is log else log).close()
     return list(found.values())
+
+
+def pass_by_copied(log: OpenLog, copy: OpenLog) -> None:
+    """Go on in a log behind what a copy of it holds, which is read too: it was not truncated yet.
+
+    Short ones may be alike by chance; a line is rather read twice.
+    """
+    if copy.packed or log.packed:
+        return
+    end = take_place(copy.descriptor, copy.size())
+    if (
+        end.offset >= max(HEAD, log.offset + 1)
+        and end.fits(log.descriptor)
+        and read_tail(log.descriptor, end.offset).endswith(b"\n")
+    ):
+        log.go_to(end.offset)
 
 
 def close_all(logs: Iterable[OpenLog]) -> None:

@@ -36,7 +36,8 @@ class OpenLog:
         self.lost = False  # it is not the file that its place was in, after all
         self.skipping = False  # inside a line that is too long
         self.grown_at = time.monotonic()
-        self.opened_at = status.st_mtime_ns  # what was written since lies in files no older than this
+        self.empty_at = status.st_mtime_ns  # nothing was read of it since; copies made since are no older than this
+        self._emptied_at = status.st_mtime_ns
         self._modified = status.st_mtime_ns  # of a packed file: of that, not of what it holds
         self._place: Place | None = None  # of a packed file: not proven yet
         self._whole = 0  # the last offset that stood just behind an LF
@@ -103,6 +104,7 @@ class OpenLog:
         self.offset = self._whole = offset
         self.known = len(self._tail)
         self.skipping = False
+        self.empty_at = self.modified()
 
     def read(self) -> bytes | None:
         """Return ``known`` bytes and what stands behind the offset; None where the file no longer holds the former."""
@@ -110,6 +112,17 @@ class OpenLog:
         # Lines may end alike, but as they begin with a stamp, not begin alike too.
         begins = os.pread(self.descriptor, len(self._read_head), 0) == self._read_head
         return data if begins and data.startswith(self._tail) else None
+
+    def may_have_been_emptied(self) -> bool:
+        """Say, once, whether a file of which nothing was read was written to: it may also have been truncated again."""
+        if self.packed or self.offset > 0 or self.modified() == self.empty_at:
+            return False
+        self._emptied_at, self.empty_at = self.empty_at, self.modified()
+        return True
+
+    def last_empty(self) -> int:
+        """Say when it was last known that nothing was missed of it, in nanoseconds since 1970."""
+        return self._emptied_at
 
     def advance(self, read: bytes, *, inside_line: bool = False) -> None:
         """Go on behind what was read, which ends with an LF unless a line that is too long goes on."""

@@ -20,7 +20,7 @@ from popbeforesmtp.lines import UNREADABLE, find_long_line
 from popbeforesmtp.model import Block
 from popbeforesmtp.sources import Source, SourceReport
 from popbeforesmtp.sources._checkpoint import read_checkpoint, read_finished, write_checkpoint
-from popbeforesmtp.sources._history import History, close_all, identity, require_few_writers
+from popbeforesmtp.sources._history import History, close_all, identity, pass_by_copied, require_few_writers
 from popbeforesmtp.sources._openlog import OpenLog
 from popbeforesmtp.sources._several import SeveralSource, is_pattern
 from popbeforesmtp.sources._watch import Watch
@@ -192,6 +192,8 @@ class FileSource:
 
     def _read_one(self, log: OpenLog) -> Block | None:
         """Read whole lines of one file; the offset never passes a line that has no LF yet."""
+        if log.may_have_been_emptied() and self._insert(log, self._history.find_copies(log, self._files)):
+            return self._read_files()
         data = log.read()
         if data is None:
             return self._written_over(log)
@@ -228,14 +230,21 @@ class FileSource:
     def _written_over(self, log: OpenLog) -> Block | None:
         """Begin a file anew that was truncated or written over, behind what a copy of its old self still holds."""
         copies = self._history.find_copies(log, self._files)
-        if copies:
-            here = self._files.index(log)
-            self._files[here:here] = copies
-            self._replaced_at = time.monotonic()
         log.go_to(0)
+        self._insert(log, copies)
         held = ", and the copy of what it held is read to its end" if copies else ""
         self._notices.append(f"{self._path} was truncated or written over; reading it from its beginning{held}")
         return self._read_files()
+
+    def _insert(self, log: OpenLog, copies: list[OpenLog]) -> bool:
+        """Read copies of a log before the log, and what both hold once; say whether there are any."""
+        if not copies:
+            return False
+        here = self._files.index(log)
+        self._files[here:here] = copies
+        self._replaced_at = time.monotonic()
+        pass_by_copied(log, copies[-1])
+        return True
 
     def _nothing(self) -> Block:
         """Hand over no lines, but the place that was reached."""
