@@ -30,7 +30,9 @@ from popbeforesmtp.notify import Manager
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
-from popbeforesmtp.rules import Rules, bar, newest
+from popbeforesmtp.revocations import newest
+from popbeforesmtp.rules import Rules, taken_back
+from popbeforesmtp.rulesettings import RuleSettings, Stamps
 from popbeforesmtp.stores import Progress, Store
 from popbeforesmtp.windows import Windows
 
@@ -72,6 +74,8 @@ class _Daemon:
         self._publishers: dict[str, Publisher] = {}
         self._map_sections: dict[str, Section] = {}
         self._lookups: dict[str, Lookup] = {}
+        self._audit = Audit("")
+        self._rules_known: Stamps = []  # of the files that the rules were read from
 
     async def run(self) -> None:
         maillog.starting(__version__, os.getpid())
@@ -88,7 +92,8 @@ class _Daemon:
             recorder = Recorder(store)
             closing.push_async_callback(self._close_recorder, recorder)
             audit = Audit(self._settings.audit)
-            closing.callback(audit.close)
+            self._audit = audit
+            closing.callback(self._close_audit)
             control = ControlServer(self._settings.control, self._answers.by_name(), self._settings.control_group)
             await control.start()
             closing.push_async_callback(control.close)
@@ -134,6 +139,7 @@ class _Daemon:
         now = self._clock.now()
         store.set_stopped(None)
         store.purge(now)
+        self._rules_known = self._settings.rules.stamps()
         rules = self._rules(self._settings, found, store.tombstones())
         windows = Windows(
             active=ActiveSet(),
@@ -146,8 +152,8 @@ class _Daemon:
         )
         held = []
         for kept in store.load(now):
-            reason = bar(kept.client, rules)
-            if reason is not None:  # the configuration was changed while we were away
+            reason = taken_back(kept, rules, now)
+            if reason is not None:  # the configuration was changed while we were away, or a revocation was cut short
                 windows.revoke(kept.client, reason)
             elif kept.rule == "hold" and not rules.hold:
                 recorder.closed(kept.client, kept.key)
@@ -160,11 +166,12 @@ class _Daemon:
         for followed in self._followed.values():
             followed.held = held
         recorder.start()
-        self._map_sections = {section.key: section for section in found.mtas}
+        self._map_sections = {_output(section, self._settings.rules): section for section in found.mtas}
         self._empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
         for section in found.mtas:
             access_map = wiring.open_map(section, self._settings.rules)
-            self._publishers[section.key] = publisher = self._publisher(access_map, windows.active)
+            publisher = self._publisher(access_map, windows.active)
+            self._publishers[_output(section, self._settings.rules)] = publisher
             await publisher.make_true()
             publisher.start()
             maillog.found(f"access map: {publisher.name}")
@@ -176,7 +183,9 @@ class _Daemon:
         )
         windows.publishers = list(self._publishers.values())
         for section in found.lookups:
-            self._lookups[section.key] = lookup = wiring.open_lookup(section, self._settings.rules)
+            self._lookups[_output(section, self._settings.rules)] = lookup = wiring.open_lookup(
+                section, self._settings.rules
+            )
             await lookup.start(windows.permits)
         self._pipeline = self._answers.pipeline = pipeline
         self._answers.lookups = self._lookups.values()
@@ -206,6 +215,9 @@ class _Daemon:
         """Put together what is configured, what was found out, and what was done by hand. Raises ConfigError."""
         written = settings.rules.rules(settings.grace, settings.hold)
         return replace(written, trusted=found.trusted, own=detect.own_addresses(), tombstones=newest(tombstones))
+
+    def _close_audit(self) -> None:
+        self._audit.close()
 
     async def _close_parts(self) -> None:
         """Stop answering and reading."""
@@ -251,6 +263,7 @@ class _Daemon:
         if _fixed(settings) != _fixed(self._settings):
             raise ConfigError(f"{settings.path}: [store] and control cannot change while the daemon runs; restart it")
         self._answers.found.clear()
+        rules_known = await asyncio.to_thread(settings.rules.stamps)
         found = await asyncio.to_thread(detect.find, settings, self._say, self._clock.now().wall)
         rules = self._rules(settings, found, pipeline.rules.tombstones.values())
         windows = pipeline.windows
@@ -260,9 +273,14 @@ class _Daemon:
             section.key: self._followed.get(section.key) or self._open_source(section, progress, since)
             for section in found.sources
         }
+        left = await windows.recorder.entries(self._clock.now())
         async with AsyncExitStack() as undo:
-            publishers = await self._new_publishers(found, pipeline, undo)
-            lookups = await self._new_lookups(found, pipeline, undo)
+            publishers = await self._new_publishers(found, settings.rules, pipeline, undo)
+            lookups = await self._new_lookups(found, settings.rules, pipeline, undo)
+            audit = self._audit
+            if settings.audit != self._settings.audit:
+                audit = Audit(settings.audit)
+                undo.callback(audit.close)
             self._open_log(settings)
             names = {publisher.name for publisher in publishers.values()}
             for publisher in self._publishers.values():
@@ -272,12 +290,15 @@ class _Daemon:
             undo.pop_all()
         await windows.recorder.keep_maps([wiring.map_key(section) for section in found.mtas])
         old_publishers, self._publishers = self._publishers, publishers
-        self._map_sections = {section.key: section for section in found.mtas}
+        self._map_sections = {_output(section, settings.rules): section for section in found.mtas}
         self._settings, self._followed, self._lookups = settings, followed, lookups
+        self._rules_known = rules_known
+        if audit is not self._audit:
+            self._audit.close()
+        self._audit = windows.audit = audit
         windows.publishers = list(publishers.values())
         self._answers.lookups = self._lookups.values()
         pipeline.follow(list(followed.values()))
-        left = await windows.recorder.entries(self._clock.now())
         pipeline.obey(replace(rules, tombstones=pipeline.rules.tombstones), left)
         pipeline.rules_trouble = None
         for publisher in old_publishers.values():
@@ -285,14 +306,14 @@ class _Daemon:
                 await publisher.close(empty=True)
 
     async def _new_publishers(
-        self, found: detect.Found, pipeline: Pipeline, undo: AsyncExitStack
+        self, found: detect.Found, rules: RuleSettings, pipeline: Pipeline, undo: AsyncExitStack
     ) -> dict[str, Publisher]:
         """Make the maps that are new true; who comes and goes meanwhile is told to them too."""
         publishers = {}
         for section in found.mtas:
-            publisher = self._publishers.get(section.key)
+            publisher = self._publishers.get(_output(section, rules))
             if publisher is None:
-                access_map = wiring.open_map(section, self._settings.rules)
+                access_map = wiring.open_map(section, rules)
                 same = next((key for key, old in self._publishers.items() if old.name == access_map.name), None)
                 if same is not None:  # the same file, to be written otherwise: one publisher at a time
                     await self._publishers[same].close()
@@ -303,7 +324,7 @@ class _Daemon:
                 pipeline.windows.publishers = [*pipeline.windows.publishers, publisher]
                 await publisher.make_true()
                 publisher.start()
-            publishers[section.key] = publisher
+            publishers[_output(section, rules)] = publisher
         return publishers
 
     async def _revive(self, key: str, pipeline: Pipeline) -> None:
@@ -314,9 +335,11 @@ class _Daemon:
         await publisher.make_true()
         publisher.start()
 
-    async def _new_lookups(self, found: detect.Found, pipeline: Pipeline, undo: AsyncExitStack) -> dict[str, Lookup]:
+    async def _new_lookups(
+        self, found: detect.Found, rules: RuleSettings, pipeline: Pipeline, undo: AsyncExitStack
+    ) -> dict[str, Lookup]:
         """Stop the lookups that are gone, for a new one may want their sockets, and start the new ones."""
-        wanted = {section.key: section for section in found.lookups}
+        wanted = {_output(section, rules): section for section in found.lookups}
         for key, lookup in self._lookups.items():
             if key not in wanted:
                 await lookup.close()
@@ -325,7 +348,7 @@ class _Daemon:
         for key, section in wanted.items():
             kept = self._lookups.get(key)
             if kept is None:
-                kept = wiring.open_lookup(section, self._settings.rules)
+                kept = wiring.open_lookup(section, rules)
                 await kept.start(pipeline.windows.permits)
                 undo.push_async_callback(kept.close)
             lookups[key] = kept
@@ -344,19 +367,20 @@ class _Daemon:
 
     async def _watch_rules(self, pipeline: Pipeline) -> None:
         """Read the files of the rules again when they change; one that is wrong changes nothing, and is said once."""
-        known = await asyncio.to_thread(_stamps, self._settings.rules.files())
         while True:
             await asyncio.sleep(_RULES_EVERY)
             settings = self._settings
-            stamps = await asyncio.to_thread(_stamps, settings.rules.files())
-            if stamps == known:
+            stamps = await asyncio.to_thread(settings.rules.stamps)
+            if settings is not self._settings or stamps == self._rules_known:
                 continue
-            known = stamps
+            self._rules_known = stamps
             try:
                 new = await asyncio.to_thread(settings.rules.rules, settings.grace, settings.hold)
             except PopBeforeSmtpError as error:
                 maillog.trouble(f"the rules stay as they were: {error}")
                 pipeline.rules_trouble = str(error)
+                continue
+            if settings is not self._settings:  # the configuration was read again meanwhile, and these files with it
                 continue
             found = pipeline.rules
             pipeline.obey(replace(new, trusted=found.trusted, own=found.own, tombstones=found.tombstones))
@@ -364,16 +388,9 @@ class _Daemon:
             maillog.notice("the files of [rules] were read again")
 
 
-def _stamps(paths: Iterable[Path]) -> list[tuple[int, ...]]:
-    """Return what changes when one of some files does."""
-    stamps: list[tuple[int, ...]] = []
-    for path in paths:
-        try:
-            status = path.stat()
-            stamps.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        except OSError:
-            stamps.append(())
-    return stamps
+def _output(section: Section, rules: RuleSettings) -> str:
+    """Name what a map or lookup is opened with: its section, and what it is given of the rules."""
+    return f"{section.key} {rules.ipv6_prefix} {rules.restrict}"
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:

@@ -101,6 +101,7 @@ class Reason(StrEnum):
     STALE = "older than the grace period"
     NEVER = "never-authorized network"
     OWN = "address of this host"
+    PREFIX = "network of another length than is granted"
     TRUSTED = "trusted network"
     REVOKED = "revoked by hand"
     SERVICE = "service that opens no relay"
