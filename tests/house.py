@@ -101,7 +101,9 @@ class House:
         """Write lines into the log, with the time in front, and do all that follows from them."""
         for line in lines:
             stamp = self.clock.now().wall.isoformat()
-            self.log.blocks.append(f"{line if line[:2] == '20' else f'{stamp} mx1 dovecot: {line}'}\n".encode())
+            self.log.blocks.append(
+                f"{line if line[:2] == '20' else f'{stamp} mx1 dovecot: {line}'}\n".encode("utf-8", "surrogateescape")
+            )
         while self.pipeline._read(self.followed):
             pass
         self.pipeline._settle()
