@@ -3,12 +3,13 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run test unit lint end-to-end bench fuzz faults soak clean
+.PHONY: help run test test-servers unit lint end-to-end bench fuzz faults soak clean
 
 help:
 	@echo "make run         the daemon, on this machine's mail log or a demonstration log; touches nothing outside a private folder"
-	@echo "make test        everything: lint, types, unit tests, and end-to-end tests with real servers (root, Debian 12, a machine to throw away)"
+	@echo "make test        everything: lint, types, unit tests, faults, and end-to-end tests with real servers (root, Debian 12, a machine to throw away)"
 	@echo "make unit        lint, types and unit tests only; needs no root"
+	@echo "make test-servers  only the tests of other mail servers than Postfix, as root"
 	@echo "make faults      minutes of faults under real daemons: rotations, kills, clocks, full disks; make soak: hours"
 	@echo "make fuzz        hostile text into every pattern, until it is stopped"
 	@echo "make bench       the benchmarks that the README's figures come from"
@@ -19,8 +20,16 @@ run: .venv/run
 test: lint
 	@[ "$$(id -u)" = 0 ] || { echo "make test needs root, to install and run real servers; make unit does not"; exit 77; }
 	$(BIN)/python -m pytest tests --ignore tests/end_to_end
+	$(BIN)/python -m tests.faults --faults 2000 --seed $(or $(SEED),4711)
 	tests/end_to_end/install-servers
-	POPBEFORESMTP_ALL=1 tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end
+	POPBEFORESMTP_ALL=1 tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end $(WITH_SENDMAIL)
+
+# The tests of the mail servers that cannot be installed beside Postfix; `make test` runs them too.
+test-servers: .venv/dev
+	tests/end_to_end/install-servers
+	tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end/test_sendmail.py tests/end_to_end/test_exim.py $(WITH_SENDMAIL)
+
+WITH_SENDMAIL = tests/mtas/test_sendmail.py
 
 unit: lint
 	$(BIN)/python -m pytest tests --ignore tests/end_to_end

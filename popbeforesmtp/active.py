@@ -54,10 +54,12 @@ class _Agenda:
         else:
             clients.append(client)
 
-    def due(self, now: int) -> Iterator[ClientAddress]:
-        """Take out and give those to be looked at by now."""
-        while self._ticks and self._ticks[0] * _TICK <= now:
-            yield from self._clients.pop(heapq.heappop(self._ticks))
+    def due(self, now: int) -> list[ClientAddress]:
+        """Take out and return those to be looked at by now, and those of the tick that goes on."""
+        due: list[ClientAddress] = []
+        while self._ticks and self._ticks[0] * _TICK < now + _TICK:
+            due += self._clients.pop(heapq.heappop(self._ticks))
+        return due
 
     def first(self) -> int:
         """Return when to look next; there must be somebody."""

@@ -40,7 +40,17 @@ def parse_address(text: str) -> ClientAddress | None:
         return None
     if packed[:12] == b"\0" * 10 + b"\xff\xff":
         return ClientAddress(socket.inet_ntop(socket.AF_INET, packed[12:]))
-    return ClientAddress(str(ipaddress.IPv6Address(packed)))
+    if packed[:12] == b"\0" * 12:  # where inet_ntop(3) of some C libraries writes the end as an IPv4 address
+        return ClientAddress(str(ipaddress.IPv6Address(packed)))
+    return ClientAddress(socket.inet_ntop(socket.AF_INET6, packed))  # the same in a tenth of the time
+
+
+def uncompressed(client: ClientAddress) -> str:
+    """Write an address as Sendmail does: all groups of an IPv6 address, without leading zeros; IPv4 as it is."""
+    if ":" not in client:
+        return client
+    packed = socket.inet_pton(socket.AF_INET6, client)
+    return ":".join(f"{int.from_bytes(packed[place : place + 2]):x}" for place in range(0, 16, 2))
 
 
 def parse_client(text: str) -> ClientAddress:

@@ -4,7 +4,7 @@ The wall clock says when a window ends; ``CLOCK_BOOTTIME`` (clock_gettime(2)), w
 through suspend, makes sure that a wall clock that is set back does not stretch it.
 """
 
-import secrets
+import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ class SystemClock:
 
     def __init__(self) -> None:
         # Where it cannot be told, this process is a boot of its own: windows of before are measured by the wall clock.
-        self.boot_id = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else secrets.token_hex(16)
+        self.boot_id = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else os.urandom(16).hex()
 
     def now(self) -> Moment:
         """Read both clocks."""

@@ -7,7 +7,7 @@ mail server that asks finds the truth of before the restart, never an empty map.
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -23,16 +23,14 @@ from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.control import ControlServer
 from popbeforesmtp.errors import ConfigError, PopBeforeSmtpError
 from popbeforesmtp.following import Followed
-from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.model import Tombstone
-from popbeforesmtp.mtas import AccessMap
 from popbeforesmtp.notify import Manager
+from popbeforesmtp.outputs import Outputs, empty_forgotten
 from popbeforesmtp.pipeline import Pipeline
-from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.revocations import newest
 from popbeforesmtp.rules import Rules, taken_back
-from popbeforesmtp.rulesettings import RuleSettings, Stamps
+from popbeforesmtp.rulesettings import Stamps
 from popbeforesmtp.stores import Progress, Store
 from popbeforesmtp.windows import Windows
 
@@ -71,10 +69,7 @@ class _Daemon:
         self._stopped = False
         self._pipeline: Pipeline | None = None
         self._followed: dict[str, Followed] = {}
-        self._publishers: dict[str, Publisher] = {}
-        self._map_sections: dict[str, Section] = {}
-        self._lookups: dict[str, Lookup] = {}
-        self._audit = Audit("")
+        self._outputs: Outputs | None = None
         self._rules_known: Stamps = []  # of the files that the rules were read from
 
     async def run(self) -> None:
@@ -92,12 +87,11 @@ class _Daemon:
             recorder = Recorder(store)
             closing.push_async_callback(self._close_recorder, recorder)
             audit = Audit(self._settings.audit)
-            self._audit = audit
-            closing.callback(self._close_audit)
+            closing.callback(lambda: (audit if self._pipeline is None else self._pipeline.windows.audit).close())
             control = ControlServer(self._settings.control, self._answers.by_name(), self._settings.control_group)
             await control.start()
             closing.push_async_callback(control.close)
-            closing.push_async_callback(self._close_publishers)
+            closing.push_async_callback(self._close_maps)
             closing.push_async_callback(self._close_parts)
             await self._until(stop.wait(), self._start(store, recorder, audit))
             pipeline = self._pipeline
@@ -166,70 +160,32 @@ class _Daemon:
         for followed in self._followed.values():
             followed.held = held
         recorder.start()
-        self._map_sections = {_output(section, self._settings.rules): section for section in found.mtas}
-        self._empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
-        for section in found.mtas:
-            access_map = wiring.open_map(section, self._settings.rules)
-            publisher = self._publisher(access_map, windows.active)
-            self._publishers[_output(section, self._settings.rules)] = publisher
-            await publisher.make_true()
-            publisher.start()
-            maillog.found(f"access map: {publisher.name}")
-        pipeline = Pipeline(
-            followed=list(self._followed.values()),
-            rules=rules,
-            windows=windows,
-            clock=self._clock,
-        )
-        windows.publishers = list(self._publishers.values())
-        for section in found.lookups:
-            self._lookups[_output(section, self._settings.rules)] = lookup = wiring.open_lookup(
-                section, self._settings.rules
-            )
-            await lookup.start(windows.permits)
+        empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
+        self._outputs = Outputs(self._settings, windows, self._clock)
+        pipeline = Pipeline(followed=list(self._followed.values()), rules=rules, windows=windows, clock=self._clock)
+        await self._outputs.start(found)
         self._pipeline = self._answers.pipeline = pipeline
-        self._answers.lookups = self._lookups.values()
+        self._answers.lookups = self._outputs.lookups
         maillog.ready(len(windows.active))
-
-    def _publisher(self, access_map: AccessMap, active: ActiveSet) -> Publisher:
-        return Publisher(access_map, lambda: active.ends(self._clock.now()))
 
     def _open_source(self, section: Section, progress: Mapping[str, Progress], since: datetime) -> Followed:
         return wiring.open_source(section, progress, since, insecure=self._settings.insecure_log)
-
-    def _empty_forgotten(self, store: Store, sections: Sequence[Section]) -> None:
-        """Take everybody out of the maps that were named before and are no longer, for nobody looks after them now."""
-        failed = []
-        for section in wiring.forgotten_maps(store.maps(), sections):
-            try:
-                left = wiring.open_map(section)
-                left.replace({})
-                left.close()
-                maillog.notice(f"{left.name} is configured no longer; it was emptied")
-            except PopBeforeSmtpError as error:
-                failed.append(f"{section.type} {section.values['map']}")
-                maillog.failed(f"{section.values['map']} is configured no longer, and could not be emptied: {error}")
-        store.set_maps([*failed, *map(wiring.map_key, sections)])
 
     def _rules(self, settings: Settings, found: detect.Found, tombstones: Iterable[Tombstone]) -> Rules:
         """Put together what is configured, what was found out, and what was done by hand. Raises ConfigError."""
         written = settings.rules.rules(settings.grace, settings.hold)
         return replace(written, trusted=found.trusted, own=detect.own_addresses(), tombstones=newest(tombstones))
 
-    def _close_audit(self) -> None:
-        self._audit.close()
-
     async def _close_parts(self) -> None:
         """Stop answering and reading."""
-        for lookup in self._lookups.values():
-            await lookup.close()
+        if self._outputs is not None:
+            await self._outputs.stop_answering()
         for followed in self._followed.values():
             followed.source.close()
 
-    async def _close_publishers(self) -> None:
-        """Write what is waiting into the maps, and let go of them."""
-        for publisher in self._publishers.values():
-            await publisher.close()
+    async def _close_maps(self) -> None:
+        if self._outputs is not None:
+            await self._outputs.close()
 
     async def _close_recorder(self, recorder: Recorder) -> None:
         """Write what is waiting into the store, and let go of it."""
@@ -266,93 +222,31 @@ class _Daemon:
         rules_known = await asyncio.to_thread(settings.rules.stamps)
         found = await asyncio.to_thread(detect.find, settings, self._say, self._clock.now().wall)
         rules = self._rules(settings, found, pipeline.rules.tombstones.values())
-        windows = pipeline.windows
+        windows, outputs = pipeline.windows, self._outputs
+        if outputs is None:
+            return
         progress = await windows.recorder.progress()
         since = self._clock.now().wall - rules.longest - _EARLIER
         followed = {
             section.key: self._followed.get(section.key) or self._open_source(section, progress, since)
             for section in found.sources
         }
-        left = await windows.recorder.entries(self._clock.now())
         async with AsyncExitStack() as undo:
-            publishers = await self._new_publishers(found, settings.rules, pipeline, undo)
-            lookups = await self._new_lookups(found, settings.rules, pipeline, undo)
-            audit = self._audit
-            if settings.audit != self._settings.audit:
-                audit = Audit(settings.audit)
-                undo.callback(audit.close)
+            swap = await outputs.prepare(settings, found, undo)
+            audit = windows.audit if settings.audit == self._settings.audit else Audit(settings.audit)
             self._open_log(settings)
-            names = {publisher.name for publisher in publishers.values()}
-            for publisher in self._publishers.values():
-                if publisher.name not in names:  # nobody would take anybody out of it any more
-                    undo.callback(publisher.owe)
-                    await publisher.empty()
+            left = await windows.recorder.entries(self._clock.now())
+            await windows.recorder.keep_maps([wiring.map_key(section) for section in found.mtas])
             undo.pop_all()
-        await windows.recorder.keep_maps([wiring.map_key(section) for section in found.mtas])
-        old_publishers, self._publishers = self._publishers, publishers
-        self._map_sections = {_output(section, settings.rules): section for section in found.mtas}
-        self._settings, self._followed, self._lookups = settings, followed, lookups
-        self._rules_known = rules_known
-        if audit is not self._audit:
-            self._audit.close()
-        self._audit = windows.audit = audit
-        windows.publishers = list(publishers.values())
-        self._answers.lookups = self._lookups.values()
+        self._settings, self._followed, self._rules_known = settings, followed, rules_known
+        if audit is not windows.audit:
+            windows.audit.close()
+            windows.audit = audit
         pipeline.follow(list(followed.values()))
         pipeline.obey(replace(rules, tombstones=pipeline.rules.tombstones), left)
         pipeline.rules_trouble = None
-        for publisher in old_publishers.values():
-            if publisher.name not in names:
-                await publisher.close(empty=True)
-
-    async def _new_publishers(
-        self, found: detect.Found, rules: RuleSettings, pipeline: Pipeline, undo: AsyncExitStack
-    ) -> dict[str, Publisher]:
-        """Make the maps that are new true; who comes and goes meanwhile is told to them too."""
-        publishers = {}
-        for section in found.mtas:
-            publisher = self._publishers.get(_output(section, rules))
-            if publisher is None:
-                access_map = wiring.open_map(section, rules)
-                same = next((key for key, old in self._publishers.items() if old.name == access_map.name), None)
-                if same is not None:  # the same file, to be written otherwise: one publisher at a time
-                    await self._publishers[same].close()
-                    undo.push_async_callback(self._revive, same, pipeline)
-                publisher = self._publisher(access_map, pipeline.windows.active)
-                undo.push_async_callback(publisher.close, empty=same is None)
-                undo.callback(setattr, pipeline.windows, "publishers", list(self._publishers.values()))
-                pipeline.windows.publishers = [*pipeline.windows.publishers, publisher]
-                await publisher.make_true()
-                publisher.start()
-            publishers[_output(section, rules)] = publisher
-        return publishers
-
-    async def _revive(self, key: str, pipeline: Pipeline) -> None:
-        """Take a map up again that was let go for a new one that did not come to be."""
-        access_map = wiring.open_map(self._map_sections[key], self._settings.rules)
-        self._publishers[key] = publisher = self._publisher(access_map, pipeline.windows.active)
-        pipeline.windows.publishers = list(self._publishers.values())
-        await publisher.make_true()
-        publisher.start()
-
-    async def _new_lookups(
-        self, found: detect.Found, rules: RuleSettings, pipeline: Pipeline, undo: AsyncExitStack
-    ) -> dict[str, Lookup]:
-        """Stop the lookups that are gone, for a new one may want their sockets, and start the new ones."""
-        wanted = {_output(section, rules): section for section in found.lookups}
-        for key, lookup in self._lookups.items():
-            if key not in wanted:
-                await lookup.close()
-                undo.push_async_callback(lookup.start, pipeline.windows.permits)
-        lookups = {}
-        for key, section in wanted.items():
-            kept = self._lookups.get(key)
-            if kept is None:
-                kept = wiring.open_lookup(section, rules)
-                await kept.start(pipeline.windows.permits)
-                undo.push_async_callback(kept.close)
-            lookups[key] = kept
-        return lookups
+        await outputs.swap(swap)
+        self._answers.lookups = outputs.lookups
 
     async def _watch_own_addresses(self, pipeline: Pipeline) -> None:
         """Notice when the host gets another address: from then on it is no client's."""
@@ -386,11 +280,6 @@ class _Daemon:
             pipeline.obey(replace(new, trusted=found.trusted, own=found.own, tombstones=found.tombstones))
             pipeline.rules_trouble = None
             maillog.notice("the files of [rules] were read again")
-
-
-def _output(section: Section, rules: RuleSettings) -> str:
-    """Name what a map or lookup is opened with: its section, and what it is given of the rules."""
-    return f"{section.key} {rules.ipv6_prefix} {rules.restrict}"
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:

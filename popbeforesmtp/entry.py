@@ -37,6 +37,11 @@ class EntryReader:
         self._cut: set[tuple[str, str]] = set()  # streams, and processes in them, whose last line was cut
         self._doubted = 0  # entries of streams that are not believed, for too many streams were cut
 
+    @property
+    def inside(self) -> bool:
+        """Whether a line was cut, so that the next entry may be its rest."""
+        return bool(self._cut)
+
     def read(self, line: bytes, now: datetime) -> LogMessage | None:
         """Read one JSON object; None where it is none, or has no message. Never raises, whatever the bytes."""
         del now  # a journal's time needs no guessing

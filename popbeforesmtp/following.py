@@ -11,12 +11,13 @@ from popbeforesmtp.formats import Formats
 from popbeforesmtp.holds import Holds
 from popbeforesmtp.model import Authorization, Block, EventKind, LogMessage, SessionEvent
 from popbeforesmtp.sessions import Sessions
-from popbeforesmtp.sieve import Sieve, every_line
+from popbeforesmtp.sieve import EntrySieve, Sieve, every_line
 from popbeforesmtp.sight import Sight
 from popbeforesmtp.sources import Source
 
 _HELD = 1_048_576  # bytes for which the place is not kept, at most, while lines wait for others
 _IDLE = 5.0  # seconds from when nothing more came: then the past has been read; journalctl takes a while to begin
+_OPEN = 100_000  # sessions of which the client is remembered until its logout, where that matters; 250 bytes each
 _LOGS = 1000  # logs of one source that are remembered at most
 
 
@@ -42,8 +43,8 @@ class Reading:
     """What is remembered between the lines of one log."""
 
     header: LineReader
-    sieve: Sieve | None  # None: every line is looked at
-    sessions: Sessions = field(default_factory=Sessions)
+    sieve: Sieve | EntrySieve | None  # None: every line is looked at
+    sessions: Sessions = field(default_factory=lambda: Sessions(0))
     last: datetime | None = None  # stamp of the last line of the block that is read
 
     @property
@@ -67,16 +68,24 @@ class Followed:
     forgeable: str | None = None  # why nothing is believed that stands in it
     holds: Holds = field(default_factory=Holds)
     held: Sequence[Authorization] = ()  # sessions that were open before a restart
+    ends: bool = False  # whether it matters when a session ends
     _readings: OrderedDict[str, Reading] = field(default_factory=OrderedDict)
     _idle_since: float | None = None  # when nothing came for the first time, seconds of CLOCK_BOOTTIME
     _held: int = 0  # bytes read since the place was last kept
     live: bool = False  # what comes now was written just now
+
+    def mind_ends(self, ends: bool) -> None:
+        """Say whether it matters from now on when a session ends: only then is each remembered until its logout."""
+        self.ends = ends
+        for reading in self._readings.values():
+            reading.sessions.limit = _OPEN if ends else 0
 
     def reading(self, block: Block) -> Reading:
         """Return what is remembered of the log that a block stands in."""
         reading = self._readings.get(block.log)
         if reading is None:
             reading = self._readings[block.log] = self.open_reading()
+            reading.sessions.limit = _OPEN if self.ends else 0
             for held in self.held:
                 if held.origin.source == (block.log or self.source.name):
                     self.holds.restore(held)

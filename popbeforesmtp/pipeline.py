@@ -41,6 +41,7 @@ class Pipeline:
         self.history = History()
         self.rules_trouble: str | None = None  # a file of the rules that cannot be read again
         self._clock = clock
+        self._mind_ends()
         self._bell = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._check_at = 0.0
@@ -73,6 +74,7 @@ class Pipeline:
                 old.source.close()
                 self._let_go(old)  # nobody sees its sessions end any more
         self.followed = followed
+        self._mind_ends()
         self._bell.set()
 
     def obey(self, new_rules: rules.Rules, left: Iterable[Authorization] = ()) -> None:
@@ -84,6 +86,7 @@ class Pipeline:
             for followed in self.followed:
                 self._let_go(followed)
         self.rules = new_rules
+        self._mind_ends()
         self.windows.obey(new_rules, left)
         for client in list(self.windows.active):
             reason = rules.bar(client, new_rules)
@@ -126,6 +129,10 @@ class Pipeline:
             for followed in self.followed
             for name in followed.holds.unheld()
         ]
+
+    def _mind_ends(self) -> None:
+        for followed in self.followed:
+            followed.mind_ends(bool(self.rules.hold))
 
     def _ring(self) -> None:
         """Wake the loop, from any thread."""

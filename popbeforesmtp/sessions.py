@@ -33,7 +33,7 @@ class Sessions:
     """The sessions of one source."""
 
     def __init__(self, limit: int = _OPEN) -> None:
-        self._limit = limit
+        self.limit = limit  # open sessions that are remembered at most
         self._open: OrderedDict[_Key, ClientAddress] = OrderedDict()
         self._waiting: OrderedDict[_Key, _Connection] = OrderedDict()
         self._doubted: OrderedDict[bytes, int] = OrderedDict()  # writers, and records not to be believed any more
@@ -45,7 +45,7 @@ class Sessions:
 
     def reopen(self, format_name: str, key: str, client: ClientAddress) -> None:
         """Remember a session that was open before a restart."""
-        _remember(self._open, (format_name, key), client, self._limit)
+        _remember(self._open, (format_name, key), client, self.limit)
 
     def forget(self, time: datetime | None) -> None:
         """Forget connections that have waited too long for their login, by the time of the log."""
@@ -71,7 +71,9 @@ class Sessions:
                 return self._login(key, event)
             case EventKind.LOGOUT if key is not None:
                 client = self._open.pop(key, None)
-                return None if client is None and event.joined else replace(event, client=event.client or client)
+                if client is None:
+                    return None if event.joined else event
+                return event if event.client is not None else replace(event, client=client)
             case EventKind.FAILURE if event.client is None and key is not None:
                 waiting = self._waiting.get(key)
                 return event if waiting is None else replace(event, client=waiting.client)
@@ -101,7 +103,7 @@ class Sessions:
                 return None
             event = replace(event, client=waiting.client)
         if key is not None and event.client is not None:
-            _remember(self._open, key, event.client, self._limit)
+            _remember(self._open, key, event.client, self.limit)
         return event
 
 

@@ -9,13 +9,17 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from popbeforesmtp.header import COMMON
+from popbeforesmtp.entry import EntryReader
+from popbeforesmtp.header import COMMON, REPEATED
 
 _OFTEN = 16  # lines of a program before it is worth a new expression
 _PROGRAMS = 64  # programs passed by at most, for each is tried on each line
 _MET = 1000  # programs counted at most: strangers may choose their names
 
-_STAMP_AND_HOST = rb"(?:[0-9-]{10}T[^ ]++|[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}) (?!<)[^ ]++(?<!:) "
+_TAG_KEY = b'"SYSLOG_IDENTIFIER":"'
+_TEXT_KEY = b'"MESSAGE":"'
+
+_STAMP_AND_HOST = rb"(?:[0-9-]{10}+T[^ ]++|[A-Z][a-z]{2}+ [ 0-9][0-9] [0-9:]{8}+) [^ <][^ ]*+(?<!:) "
 """An RFC 3339 or traditional stamp, and a host. The tokens may run on over a line's end: a line with fewer than three
 blanks is no login, whatever stands below it."""
 
@@ -39,26 +43,32 @@ class Sieve:
         self._begins = begins
         self._own = own
         self._met: Counter[bytes] = Counter()
-        self._passed: set[bytes] = set()  # expressions
-        self._compile()
+        self._passed: dict[bytes, None] = {}  # expressions, those of who writes most first
+        self._kept = [_kept(program, texts) for program, texts in begins.items() if texts]
+        self._head: re.Pattern[bytes] | None = None  # made when it is used next
 
     def find(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Give the beginning and the end, its LF not counted, of each line that may mean something."""
-        if self._known.match(data) is None:
-            yield 0, data.find(b"\n")
+        end = data.find(b"\n")
+        if self.keeps(data[: end + 1]):
+            yield 0, end
         last = len(data) - 1
-        for match in self._candidate.finditer(data):
-            start = match.end()
+        for head in self.heads(data):
+            start = head.start() + 1
             if start > last:  # the LF that ends the block
                 return
             yield start, data.find(b"\n", start)
+
+    def keeps(self, line: bytes) -> bool:
+        """Say whether a line, with its LF, may mean something."""
+        return self._expression().match(b"\n" + line) is not None
 
     def heads(self, data: bytes) -> Iterator[re.Match[bytes]]:
         """Give, for each such line but the first, the LF before it together with its header, if it is a common one.
 
         Group 2 is the program, where there is a host and a tag.
         """
-        return self._head.finditer(data)
+        return self._expression().finditer(data)
 
     def met(self, program: bytes | None) -> None:
         """Count a line of a program that no format reads."""
@@ -68,22 +78,58 @@ class Sieve:
             self._met.clear()
         self._met[program] += 1
         # In a server's own log the service stands where elsewhere the program does: nobody must be able to hide that.
-        if self._met[program] >= _OFTEN and not program.startswith(self._own):
+        if self._met[program] == _OFTEN and not program.startswith(self._own):
             family = program[: program.find(b"/") + 1]  # postfix/smtpd, postfix/qmgr, …
             known = any(other.startswith(family) for other in self._begins)
-            self._passed.add(re.escape(family) + rb"[^ ]++(?<=:) " if family and not known else _tag(program))
-            self._compile()
+            expression = re.escape(family) + rb"[^ ]++(?<=:) " if family and not known else _tag(program)
+            self._passed[expression] = None
+            self._head = None
 
-    def _compile(self) -> None:
-        boring = sorted(self._passed)
-        for program, begins in self._begins.items():
-            if begins:
-                wanted = b"|".join(re.escape(text) for text in (*begins, b"message repeated "))
-                boring.append(_tag(program) + rb"(?!" + wanted + rb")")
-        known = _STAMP_AND_HOST + b"(?:" + b"|".join(boring or [b"(?!)"]) + b")"
-        self._known = re.compile(known)
-        self._candidate = re.compile(rb"\n(?!" + known + rb")")
-        self._head = re.compile(rb"\n(?!" + known + rb")(?:" + COMMON + rb")?")
+    def _expression(self) -> re.Pattern[bytes]:
+        """Return what finds the LF before each line that is not passed by, together with its header."""
+        if self._head is None:
+            known = b"|".join([*self._passed, *self._kept]) or b"(?!)"
+            self._head = re.compile(rb"\n(?!" + _STAMP_AND_HOST + b"(?:" + known + rb"))(?:" + COMMON + rb")?")
+        return self._head
+
+
+class EntrySieve:
+    """Finds the entries of the journal that some format may read, before they are read as JSON.
+
+    ``begins`` is as `Sieve` has it. What is passed by is an object without an escape and without another object in it:
+    there each quotation mark is what it looks like. And it is no piece of a line, nor may it be the rest of one.
+    """
+
+    def __init__(self, begins: Mapping[bytes, tuple[bytes, ...]], reader: EntryReader) -> None:
+        self._begins = begins
+        self._reader = reader
+
+    def find(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Give the beginning and the end of each entry; each must have been read before the next is asked for."""
+        for start, end in every_line(data):
+            if self._reader.inside or not self._means_nothing(data[start:end]):
+                yield start, end
+
+    def met(self, program: bytes | None) -> None:
+        """Learn nothing: journalctl was asked for the programs of formats only."""
+
+    def _means_nothing(self, entry: bytes) -> bool:
+        tag, text = entry.find(_TAG_KEY), entry.find(_TEXT_KEY)
+        if tag < 0 or text < 0:
+            return False
+        tag += len(_TAG_KEY)
+        begins = self._begins.get(entry[tag : entry.find(b'"', tag)])
+        if not begins or entry.startswith(begins, text + len(_TEXT_KEY)):
+            return False
+        if b"\\" in entry or entry.rfind(b"{") > 0:
+            return False
+        return b'"_STREAM_ID"' not in entry and b'"_LINE_BREAK"' not in entry
+
+
+def _kept(program: bytes, begins: tuple[bytes, ...]) -> bytes:
+    """Match the tag of a program in front of a message that does not begin so."""
+    wanted = b"|".join(re.escape(text) for text in (*begins, REPEATED))
+    return _tag(program) + rb"(?!" + wanted + rb")"
 
 
 def _tag(program: bytes) -> bytes:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.following import LineReader
 from popbeforesmtp.formats import Formats
 from popbeforesmtp.model import EventKind
 from popbeforesmtp.sessions import Sessions
+from popbeforesmtp.sight import looks_like_a_login
 from popbeforesmtp.text import duration
 
 _SAMPLE = 1_048_576  # bytes of the end of a log
@@ -25,12 +27,15 @@ class Survey:
 
     lines: int = 0
     unknown_headers: int = 0
+    first_line_at: datetime | None = None
     last_line_at: datetime | None = None
     forged: int = 0  # what looks like an event, and was not written by the server
     events: Counter[str] = field(default_factory=Counter)  # by format
     last_event_at: datetime | None = None
     logins: int = 0
     forgeable: str | None = None  # why it cannot be believed
+    accounts: dict[ClientAddress, set[str]] = field(default_factory=dict)  # who logged in from where
+    unread: list[bytes] = field(default_factory=list)  # what looks like a login, and fits no format
 
     def ends_before(self, other: "Survey") -> bool:
         """Say whether its last event is clearly older than another's: whoever writes logins writes them there now."""
@@ -60,14 +65,20 @@ def look(lines: Iterable[bytes], header: LineReader, formats: Formats, now: date
         if message is None:
             seen.unknown_headers += bool(line)
             continue
+        seen.first_line_at = seen.first_line_at or message.time
         seen.last_line_at = message.time or seen.last_line_at
         seen.forgeable = seen.forgeable or formats.forgeable(message)
         event = formats.read(message)
+        if event is None and formats.knows(message.program) and looks_like_a_login(message.text):
+            seen.unread.append(message.text)
         event = None if event is None else sessions.join(event)
         if event is not None and event.genuine:
             seen.events[event.format] += 1
             seen.last_event_at = event.time or seen.last_event_at
-            seen.logins += event.kind is EventKind.LOGIN
+            if event.kind is EventKind.LOGIN:
+                seen.logins += 1
+                if event.client is not None and event.user is not None:
+                    seen.accounts.setdefault(event.client, set()).add(event.user)
         elif event is not None:
             seen.forged += 1
     return seen

@@ -21,7 +21,7 @@ from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.following import Followed, LineReader, Reading
-from popbeforesmtp.formats import Formats, _dovecot_template, _engine, _explain, _format
+from popbeforesmtp.formats import Formats, _engine, _format
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.model import LogMessage, SessionEvent
@@ -42,9 +42,19 @@ _FOUND_OUT = ("checkpoint", "since", "zone", "programs", "owners", "insecure")
 of the formats, who may own their logs, and whether others may."""
 
 
+_OPENING = {"sources": "open_source", "stores": "open_store", "mtas": "open_map", "lookups": "open_lookup"}
+
+
 def names(room: ModuleType) -> list[str]:
     """Return what a room holds."""
     return sorted(module.name for module in pkgutil.iter_modules(room.__path__) if not module.name.startswith("_"))
+
+
+def default(room: ModuleType, name: str, setting: str) -> object:
+    """Return what a setting is that nobody sets; None where it has no such setting, or none by default."""
+    opening = getattr(importlib.import_module(f"{room.__name__}.{name}"), _OPENING[room.__name__.rpartition(".")[2]])
+    parameter = inspect.signature(opening).parameters.get(setting)
+    return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
 
 
 def engine(units: tuple[str, ...] = (), *, host: str | None = None, insecure: bool = False) -> _engine.Engine:
@@ -74,6 +84,8 @@ def describe_format(known: _format.Format) -> dict[str, object]:
 
 def explain(line: bytes, message: LogMessage | None, event: SessionEvent | None, engine: Formats) -> str:
     """Say why a line means what it means, or how far the nearest pattern came."""
+    from popbeforesmtp.formats import _explain
+
     return _explain.explain(line, message, event, engine)
 
 
@@ -129,7 +141,8 @@ def open_source(
 
     def open_reading() -> Reading:
         header = line_reader(journal=source.journal, zone=zone, previous=previous)
-        return Reading(header, None if source.journal else reader.sieve(SYSLOGDS))
+        sieve = reader.entry_sieve(header) if isinstance(header, EntryReader) else reader.sieve(SYSLOGDS)
+        return Reading(header, sieve)
 
     return Followed(source, reader, open_reading)
 
@@ -141,7 +154,15 @@ def open_store(section: Section, clock: Clock, *, make: bool) -> Store:
 
 
 def open_map(section: Section, rules: RuleSettings = NO_RULES) -> AccessMap:
-    """Prepare an access map; nothing is written yet. Raises ConfigError where it cannot say what the rules ask for."""
+    """Prepare an access map; nothing is written yet. Of one that is configured no longer the name is enough.
+
+    Raises ConfigError where it cannot say what the rules ask for.
+    """
+    if section.where is None and "map" in section.values and section.type in names(mtas):
+        recall = getattr(importlib.import_module(f"{mtas.__name__}.{section.type}"), "recall_map", None)
+        if recall is not None:
+            recalled: AccessMap = recall(str(section.values["map"]), SystemClock())
+            return recalled
     _sayable(_opening(mtas, section, "open_map"), section, rules)
     access_map: AccessMap = _open(
         mtas,
@@ -166,6 +187,8 @@ def existing_maps() -> tuple[Section, ...]:
 
 def _own_format(path: Path) -> _format.Format:
     """Read a format file of the administrator's: patterns, or Dovecot's own settings for its log (template)."""
+    from popbeforesmtp.formats import _dovecot_template  # few have one
+
     settings = _dovecot_template.settings(path)
     return _format.load_file(path) if settings is None else _dovecot_template.load(path, settings)
 

@@ -272,14 +272,14 @@ class Model:
         if client not in self.ends:
             return 0.0
         expires_at, deadline = self.ends[client]
-        return max(min((expires_at - now.wall).total_seconds(), deadline - now.boottime), 0.0)
+        return max(min((expires_at - now.wall).total_seconds(), round(deadline - now.boottime, 6)), 0.0)
 
     def permits(self, client: ClientAddress, now: Moment) -> bool:
         """Say whether a client may relay."""
         if client not in self.ends:
             return False
         expires_at, deadline = self.ends[client]
-        return now.wall < expires_at and now.boottime < deadline
+        return now.wall < expires_at and round(deadline - now.boottime, 6) > 0
 
     def grant(self, authorization: Authorization, now: Moment) -> None:
         """Keep whichever window has more left."""

@@ -123,3 +123,12 @@ def test_entries_of_long_ago_are_old() -> None:
     """The age is that of the last one."""
     seen = look([entry(ago=timedelta(days=30)).rstrip(b"\n")], journal=True)
     assert "(30d" in seen.sentence(NOW)
+
+
+def test_who_logged_in_from_where_is_known_and_what_looks_like_a_login() -> None:
+    """An address that many log in from is worth a look, and so are logins in a form of the administrator's own."""
+    others = [line(LOGIN.replace("alice", name)) for name in ("bob", "carol")]
+    seen = look([line(LOGIN), *others, line("imap-login: Login: alice at 192.0.2.10"), line("imap-login: aborted")])
+    assert [len(accounts) for accounts in seen.accounts.values()] == [3]
+    assert seen.unread == [b"imap-login: Login: alice at 192.0.2.10"]
+    assert seen.first_line_at == seen.last_line_at

@@ -12,6 +12,7 @@ from popbeforesmtp.errors import ConfigError
 from popbeforesmtp.following import Followed
 from popbeforesmtp.formats import _format
 from popbeforesmtp.header import HeaderReader
+from popbeforesmtp.sieve import EntrySieve
 from popbeforesmtp.stores import Progress
 from tests.clocks import START, FakeClock
 from tests.entries import entry
@@ -23,7 +24,7 @@ def test_a_room_holds_what_has_a_file_there() -> None:
     assert {"file", "journal", "stdin"} <= set(wiring.names(sources))
     assert not [name for name in wiring.names(sources) if name.startswith("_")]
     assert wiring.names(stores) == ["memory", "sqlite"]
-    assert {"exim", "postfix"} <= set(wiring.names(mtas))
+    assert {"command", "exim", "postfix", "sendmail"} <= set(wiring.names(mtas))
     assert {"policy", "readsocket", "socketmap"} <= set(wiring.names(lookups))
 
 
@@ -84,11 +85,11 @@ def journal(**values: object) -> Followed:
 
 
 def test_of_the_journal_only_what_formats_and_syslog_daemons_are_called_is_read(journalctl: Path) -> None:
-    """Each entry is looked at, for journalctl has sifted them."""
+    """Of these, entries that cannot mean anything are passed by unread."""
     followed = journal()
     reading = followed.open_reading()
     assert isinstance(reading.header, EntryReader)
-    assert reading.sieve is None
+    assert isinstance(reading.sieve, EntrySieve)
     followed.source.read()
     wait_for("journalctl was asked", journalctl.exists)
     asked = journalctl.read_text().split()
@@ -139,3 +140,10 @@ def test_a_map_that_is_configured_no_longer_can_still_be_emptied(kind: str, tmp_
     access_map.replace({})
     access_map.close()
     assert access_map.name == name
+
+
+def test_what_nobody_sets_is_known_too() -> None:
+    """Where a setting has a default, without opening anything."""
+    assert str(wiring.default(stores, "sqlite", "path")) == "/var/lib/pop-before-smtp/state.sqlite"
+    assert wiring.default(stores, "memory", "path") is None
+    assert wiring.default(sources, "file", "path") is None

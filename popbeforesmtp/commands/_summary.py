@@ -52,7 +52,8 @@ class Summary:
     ) -> None:
         """Count whole lines without a look at those that cannot mean anything; no time is made of most stamps."""
         first = data.find(b"\n")
-        self._count(data[:first], header, formats, sieve, sessions, now)
+        if sieve.keeps(data[: first + 1]):
+            self._count(data[:first], header, formats, sieve, sessions, now)
         find, find_end, counts, alone = formats.find, data.find, self._counts, formats.alone
         for head in sieve.heads(data):
             program, text = head[2], head.end()

@@ -5,16 +5,17 @@ dispatches, so text that a stranger puts into another program's lines never reac
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from typing import TypedDict
 
 from popbeforesmtp.addresses import ClientAddress, parse_address
+from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.formats import Found, Kind
 from popbeforesmtp.formats._format import Format, Pattern
 from popbeforesmtp.header import split_tag
-from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
-from popbeforesmtp.sieve import Sieve
+from popbeforesmtp.model import EventKind, LogMessage, Sender, SessionEvent
+from popbeforesmtp.sieve import EntrySieve, Sieve
 
 LONGEST_LOGIN = 2048
 """Bytes of the longest message that can be a login or a logout; no server writes longer ones, forgers do."""
@@ -25,10 +26,14 @@ LONGEST_LINE = 16384
 _CONTROL = bytes((*range(32), 127))
 _PID = re.compile(rb"\[[0-9]{1,10}\]: ")
 _ADDRESSES = 8192
-"""Addresses whose canonical text is remembered: clients come again, and it takes ten times as long to find out."""
+"""Addresses whose canonical text is remembered: clients come again, and it takes five times as long to find out."""
+_found = partial(tuple.__new__, Found)  # in half the time that Found(…) takes
 
 
-class _Order(TypedDict):
+_Tries = list[tuple[Callable[[bytes, int, int], re.Match[bytes] | None], Pattern, Format]]
+
+
+class _Order(TypedDict, total=False):
     writer: bytes
     cut: bool
     ends: bool
@@ -61,10 +66,7 @@ class Engine:
                 keys = (*keys, None)
             for key in keys:
                 self._by_program.setdefault(key, []).append(known)
-        self._tries = {
-            key: [(pattern.match.fullmatch, pattern, known) for known in formats for pattern in known.patterns]
-            for key, formats in self._by_program.items()
-        }
+        self._tries: dict[bytes | None, _Tries] = {}  # of the programs that were met so far
         self.alone = frozenset(
             key for key, formats in self._by_program.items() if all(known.alone for known in formats)
         )
@@ -102,6 +104,10 @@ class Engine:
         begins = {program: self._begins(program) for program in self.programs}
         return Sieve({**dict.fromkeys(also, ()), **begins}, self._begins(None))
 
+    def entry_sieve(self, reader: EntryReader) -> EntrySieve:
+        """Make the same for the journal that ``reader`` reads."""
+        return EntrySieve({program: self._begins(program) for program in self.programs}, reader)
+
     def read(self, message: LogMessage) -> SessionEvent | None:
         """Return the event that a message reports, or None."""
         program, text = message.program, message.text
@@ -119,12 +125,22 @@ class Engine:
 
     def find(self, program: bytes | None, data: bytes, start: int, end: int) -> Found | None:
         """Match a message that stands in ``data`` from ``start`` to ``end``; None where it means nothing."""
-        if end - start > LONGEST_LINE:
+        length = end - start
+        if length > LONGEST_LINE:
             return None
-        for fullmatch, pattern, known in self._tries.get(program, ()):
+        tries = self._tries.get(program)
+        for fullmatch, pattern, known in self._new_tries(program) if tries is None else tries:
             match = fullmatch(data, start, end)
-            if match is not None and (not pattern.once or pattern.is_once(data, start, end)):
-                return _believed(known, pattern, match, program, end - start)
+            if match is None or (pattern.once and not pattern.is_once(data, start, end)):
+                continue
+            if (length > LONGEST_LOGIN or pattern.admits_control) and not _may_be(pattern, match[0]):
+                return None
+            client = _client(match[pattern.address] or b"") if pattern.address else None
+            if client is None and pattern.address and pattern.event is not EventKind.LOGOUT:
+                return None
+            called = match[pattern.service] if pattern.service else None
+            kind = pattern.kinds.get(called or program) or _new_kind(known, pattern, called, program)
+            return _found((kind, match, client))
         return None
 
     def of(self, program: bytes | None) -> list[Format]:
@@ -135,29 +151,38 @@ class Engine:
         """Say whether some format reads the lines of a program."""
         return program in self._by_program
 
+    def _new_tries(self, program: bytes | None) -> _Tries:
+        """Return what to try on the lines of a program that was not met before; strangers' programs are not kept."""
+        formats = self._by_program.get(program)
+        if formats is None:
+            return []
+        tries: _Tries = [(pattern.match.fullmatch, pattern, known) for known in formats for pattern in known.patterns]
+        self._tries[program] = tries
+        return tries
+
     def _begins(self, program: bytes | None) -> tuple[bytes, ...]:
         """Return what the messages of a program begin with that can mean anything; nothing where that can be all."""
         begins = [known.begins for known in self._by_program.get(program, ())]
         return () if () in begins else tuple(begin for each in begins for begin in each)
 
     def _event(self, found: Found, program: bytes | None, message: LogMessage) -> SessionEvent:
-        kind = found.kind
-        known = self._formats[kind.format]
-        values = {name: value for name, value in found.match.groupdict().items() if value}
+        kind, match, client = found
+        values = {name: _text(value) for name, value in match.groupdict().items() if value}
+        mechanism = values.get("mechanism")
         return SessionEvent(
             kind=kind.event,
             time=message.time,
-            format=known.name,
-            client=found.client,
-            user=_text(values.get("user")),
+            format=kind.format,
+            client=client,
+            user=values.get("user"),
             service=kind.service,
-            mechanism=(_text(values.get("mechanism")) or "").upper() or None,
-            session=_text(values.get("session")),
-            mail_pid=_text(values.get("mail_pid")),
-            genuine=self._is_genuine(known, message),
-            key=_key(found, values, message.writer),
+            mechanism=mechanism and mechanism.upper(),
+            session=values.get("session"),
+            mail_pid=values.get("mail_pid"),
+            genuine=message.sender is None or self._is_genuine(kind.format, message.sender),
+            key=_key(kind, values, client, message.writer),
             joined=len(kind.join) == 1,  # the format names one thing: without it the server may say goodbye to anybody
-            **self._order(program, message),
+            **({} if program in self.alone else self._order(program, message)),
         )
 
     def _other(self, known: Format, program: bytes | None, message: LogMessage) -> SessionEvent:
@@ -166,7 +191,7 @@ class Engine:
             kind=EventKind.OTHER,
             time=message.time,
             format=known.name,
-            genuine=self._is_genuine(known, message),
+            genuine=message.sender is None or self._is_genuine(known.name, message.sender),
             key=_process(message.writer),
             **self._order(program, message),
         )
@@ -177,28 +202,26 @@ class Engine:
         What one format knows of a program's logger holds for all of them: the rest of a record that was cut may look
         like any line of any server that is called the same.
         """
-        if program in self.alone:
-            return {"writer": b"", "cut": False, "ends": False}
         cuts = [known.cut for known in self._by_program.get(program, ()) if known.cut is not None]
         ends = any(cut.ends.search(message.text) for cut in cuts)
         cut = not ends and any(message.text.startswith(cut.begins) for cut in cuts)
         return {"writer": message.writer, "cut": cut, "ends": ends}
 
-    def _is_genuine(self, known: Format, message: LogMessage) -> bool:
-        sender = message.sender
-        return sender is None or (known.journal is not None and known.journal.fits(sender, self._units, self._host))
+    def _is_genuine(self, name: str, sender: Sender) -> bool:
+        profile = self._formats[name].journal
+        return profile is not None and profile.fits(sender, self._units, self._host)
 
 
-def _key(found: Found, values: Mapping[str, bytes], writer: bytes) -> str | None:
+def _key(kind: Kind, values: Mapping[str, str], client: ClientAddress | None, writer: bytes) -> str | None:
     """Name the session that a line belongs to, by the first of the things that may name it and that the line has."""
-    for join in found.kind.join:
+    for join in kind.join:
         if join == "pid":
             return _process(writer)
         value = values.get(join)
         if join == "port" and value is not None:  # the server does not tell two sessions of one client apart otherwise
-            value = b"%b:%b" % ((found.client or "").encode(), value)
+            value = f"{client or ''}:{value}"
         if value is not None:
-            return f"{join} {_text(value)}"
+            return f"{join} {value}"
     return None
 
 
@@ -207,27 +230,16 @@ def _process(writer: bytes) -> str | None:
     return f"process {_text(writer)}" if _PID.search(writer) else None
 
 
-def _believed(
-    known: Format, pattern: Pattern, match: re.Match[bytes], program: bytes | None, length: int
-) -> Found | None:
-    """Say what a line that matches is; None where it may not be believed."""
-    if pattern.event is not EventKind.FAILURE and (length > LONGEST_LOGIN or pattern.admits_control):
-        text = match[0]
-        if length > LONGEST_LOGIN or len(text.translate(None, _CONTROL)) != length:
-            return None
-    client = None
-    if pattern.address:
-        client = _client(match[pattern.address] or b"")
-        if client is None and pattern.event is not EventKind.LOGOUT:
-            return None
-    called = match[pattern.service] if pattern.service else None
-    kind = pattern.kinds.get(called or program)
-    return Found(kind or _new_kind(known, pattern, called, program), match, client)
+def _may_be(pattern: Pattern, text: bytes) -> bool:
+    """Say whether a message may be what its pattern says: it is not too long for that, and holds no control byte."""
+    if pattern.event is EventKind.FAILURE:
+        return True
+    return len(text) <= LONGEST_LOGIN and len(text.translate(None, _CONTROL)) == len(text)
 
 
 def _new_kind(known: Format, pattern: Pattern, called: bytes | None, program: bytes | None) -> Kind:
     """Make what there is one of for each pattern and service; services are few, for patterns name them."""
-    service = known.services.get(called or program or b"") or _text(called)
+    service = known.services.get(called or program or b"") or (None if called is None else _text(called))
     kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join)
     return kind
 
@@ -237,5 +249,5 @@ def _client(text: bytes) -> ClientAddress | None:
     return parse_address(text.decode("ascii", "replace"))
 
 
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "surrogateescape")
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")

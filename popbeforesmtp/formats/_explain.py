@@ -2,8 +2,6 @@
 
 import re
 
-import regex
-
 from popbeforesmtp.formats import Formats
 from popbeforesmtp.formats._engine import LONGEST_LINE, LONGEST_LOGIN, Engine
 from popbeforesmtp.formats._format import Format, Pattern
@@ -48,6 +46,8 @@ def _nearest(text: bytes, formats: list[Format]) -> str:
 
 def _reach(pattern: Pattern, text: bytes) -> int:
     """Return how many bytes of a message can be the beginning of what a pattern matches."""
+    import regex  # only this command needs it
+
     # A name that may be anything could always go on: that a plain one stands there says more.
     plain = re.sub(rb"(\(\?P<user>[^|()]+)\|[^()]+\)", rb"\1)", pattern.match.pattern)
     partial = regex.compile(plain, regex.VERBOSE)

@@ -4,15 +4,16 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
-
-import regex
+from typing import TYPE_CHECKING, Any, cast
 
 from popbeforesmtp.errors import ConfigError, DataError
 from popbeforesmtp.formats import Kind
 from popbeforesmtp.model import EventKind, Sender
+
+if TYPE_CHECKING:
+    import regex
 
 _GROUPS = frozenset({"address", "mail_pid", "mechanism", "port", "service", "session", "user"})
 _KEYS = {
@@ -36,18 +37,32 @@ _JOINS = ("session", "mail_pid", "port", "pid")
 _TRANSPORTS = ("syslog", "stdout", "journal")  # systemd.journal-fields(7); the kernel and journald write no logins
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pattern:
-    """One kind of line that a server writes."""
+    """One kind of line that a server writes; most are never met, so each is compiled when it is first needed."""
 
     event: EventKind
-    match: re.Pattern[bytes]
-    address: int  # number of the group that holds the client's address; 0 where none does
-    service: int  # the same of the service
+    text: bytes
     join: tuple[str, ...]  # what names the session: the first of these that the line has
     once: tuple[bytes, ...]  # what must stand in the line exactly once
     admits_control: bool  # whether it might match a control byte: then each line that it matches is looked at
+    compiled: "_Compile"
     kinds: dict[bytes | None, Kind] = field(default_factory=dict, compare=False)  # by captured service or program
+
+    @cached_property
+    def match(self) -> re.Pattern[bytes]:
+        """The expression. Raises re.error or ValueError where it is none."""
+        return self.compiled(self.text)
+
+    @cached_property
+    def address(self) -> int:
+        """Number of the group that holds the client's address; 0 where none does."""
+        return self.match.groupindex.get("address", 0)
+
+    @cached_property
+    def service(self) -> int:
+        """The same of the service."""
+        return self.match.groupindex.get("service", 0)
 
     def is_once(self, data: bytes, start: int, end: int) -> bool:
         """Say whether all that must be there exactly once is, in a message from ``start`` to ``end``."""
@@ -131,7 +146,7 @@ def load(name: str) -> Format:
 
 def text(name: str) -> str:
     """Return a packaged format's file."""
-    return str(_folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
 def parse(name: str, text: str) -> Format:
@@ -152,7 +167,7 @@ def load_file(path: Path) -> Format:
         raise ConfigError(f"{path}: {error}; `pop-before-smtp formats show dovecot` shows one that works") from None
 
 
-_Compile = Callable[[object], re.Pattern[bytes]]
+_Compile = Callable[[bytes], re.Pattern[bytes]]
 
 
 def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -> Format:
@@ -172,7 +187,9 @@ def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -
             owners=tuple(str(owner) for owner in _list(data.get("owners", []))),
             begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
             services={_bytes(key): str(value) for key, value in data.get("services", {}).items()},
-            cut=None if "cut" not in data else Cut(_bytes(data["cut"]["begins"]), compiled(data["cut"]["ends"])),
+            cut=None
+            if "cut" not in data
+            else Cut(_bytes(data["cut"]["begins"]), compiled(_bytes(data["cut"]["ends"]))),
             journal=None if "journal" not in data else _profile(data["journal"]),
             patterns=tuple(_pattern(entry, compiled, checked=checked) for entry in _list(data["pattern"])),
         )
@@ -181,35 +198,38 @@ def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -
         return known
     except KeyError as error:
         raise DataError(f"format {name}: {error.args[0]} is missing") from None
-    except (AttributeError, RecursionError, TypeError, ValueError, re.error, regex.error) as error:
+    except (AttributeError, RecursionError, TypeError, ValueError, re.error) as error:
         raise DataError(f"format {name}: {error}") from None
 
 
 def _pattern(entry: Mapping[str, Any], compiled: _Compile, *, checked: bool) -> Pattern:
     if set(entry) - _PATTERN_KEYS:
         raise ValueError(f"unknown keys {sorted(set(entry) - _PATTERN_KEYS)}; there are {sorted(_PATTERN_KEYS)}")
-    match = compiled(entry["match"])
-    unknown = set(match.groupindex) - _GROUPS
-    if unknown:
-        raise ValueError(f"unknown groups {sorted(unknown)}; there are {sorted(_GROUPS)}")
     join = (str(entry["join"]),) if "join" in entry else _JOINS[:2]
     if set(join) - set(_JOINS):
         raise ValueError(f"join = {join[0]!r}; there are {_JOINS}")
     once = tuple(_bytes(key) for key in _list(entry.get("once", [])))
-    groups = match.groupindex
-    address, service = groups.get("address", 0), groups.get("service", 0)
-    return Pattern(EventKind(entry["event"]), match, address, service, join, once, admits_control=not checked)
+    pattern = Pattern(EventKind(entry["event"]), _bytes(entry["match"]), join, once, not checked, compiled)
+    if not checked and (unknown := set(pattern.match.groupindex) - _GROUPS):
+        raise ValueError(f"unknown groups {sorted(unknown)}; there are {sorted(_GROUPS)}")
+    return pattern
 
 
-def _compile(text: object) -> re.Pattern[bytes]:
-    return re.compile(_bytes(text), re.VERBOSE)
+def _compile(text: bytes) -> re.Pattern[bytes]:
+    return re.compile(text, re.VERBOSE)
 
 
 class _Limited:
     """A pattern that is not ours: whatever it is, it may not keep the others waiting."""
 
     def __init__(self, text: bytes) -> None:
-        self._pattern = regex.compile(text, regex.VERBOSE)
+        """Raises ValueError where it is no expression."""
+        import regex  # only who has formats of their own needs it
+
+        try:
+            self._pattern = regex.compile(text, regex.VERBOSE)
+        except regex.error as error:
+            raise ValueError(str(error)) from None
         self.pattern = text
         self.groupindex = self._pattern.groupindex
 
@@ -228,8 +248,8 @@ class _Limited:
             return None
 
 
-def _compile_limited(text: object) -> re.Pattern[bytes]:
-    return cast("re.Pattern[bytes]", _Limited(_bytes(text)))
+def _compile_limited(text: bytes) -> re.Pattern[bytes]:
+    return cast("re.Pattern[bytes]", _Limited(text))
 
 
 def _profile(entry: Mapping[str, Any]) -> Profile:
@@ -252,5 +272,5 @@ def _bytes(value: object) -> bytes:
     return value.encode("ascii")
 
 
-def _folder() -> Any:
-    return files("popbeforesmtp.formats")
+def _folder() -> Path:
+    return Path(__file__).parent  # importlib.resources would do, and take longer to import than all that is read here

@@ -1,6 +1,7 @@
 """A ``journalctl --follow`` that runs beside us: its output as it comes, and the end of it."""
 
 import asyncio
+import fcntl
 import os
 import subprocess
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from contextlib import suppress
 from typing import IO, cast
 
 _PIECE = 65536
+_PIPE = 1_048_576  # bytes: the most that fs/pipe-max-size lets everybody have, pipe(7)
 _COMPLAINTS = 2000  # bytes of what it says on stderr that are kept, the last ones
 
 
@@ -27,6 +29,8 @@ class Journalctl:
             start_new_session=True,  # what a terminal sends to us is not for it
         )
         self._output, self._errors = cast(IO[bytes], self._process.stdout), cast(IO[bytes], self._process.stderr)
+        with suppress(OSError):  # it goes on while we read what it has written; the rest of us need not wait for it
+            fcntl.fcntl(self._output.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
         os.set_blocking(self._output.fileno(), False)
         os.set_blocking(self._errors.fileno(), False)
         self._said = b""

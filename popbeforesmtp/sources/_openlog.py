@@ -57,16 +57,22 @@ class OpenLog:
         except OSError:
             return None
         try:
-            if log.packed and place.may_begin(log._packed_head, log.identity):
-                log._place = place
-                return log
-            if not log.packed and place.fits(log.descriptor):
-                log.go_to(place.offset)
+            if log.take_up(place):
                 return log
         except OSError:
             pass
         log.close()
         return None
+
+    def take_up(self, place: Place) -> bool:
+        """Go to a place if it is in this file, which for a packed one is proven when it is unpacked. Raises OSError."""
+        if self.packed and place.may_begin(self._packed_head, self.identity):
+            self._place = place
+            return True
+        if not self.packed and place.fits(self.descriptor):
+            self.go_to(place.offset)
+            return True
+        return False
 
     def ready(self, ring: Callable[[], None]) -> bool:
         """Say whether it can be read: a packed log is unpacked first, and ``ring`` called then. Raises UNREADABLE."""
@@ -116,6 +122,10 @@ class OpenLog:
         self.grown_at = time.monotonic()
         if not inside_line:
             self._whole, self._whole_tail = self.offset, self._tail
+
+    def last_grown(self) -> int:
+        """Say when something new was last read of it, in nanoseconds since 1970 as files have them."""
+        return time.time_ns() - int((time.monotonic() - self.grown_at) * 1e9)
 
     def place(self) -> Place:
         """Describe how far it was read: never to the middle of a line."""

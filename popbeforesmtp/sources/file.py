@@ -19,7 +19,7 @@ from popbeforesmtp.header import CONTAINER
 from popbeforesmtp.lines import UNREADABLE, find_long_line
 from popbeforesmtp.model import Block
 from popbeforesmtp.sources import Source, SourceReport
-from popbeforesmtp.sources._checkpoint import read_checkpoint, write_checkpoint
+from popbeforesmtp.sources._checkpoint import read_checkpoint, read_finished, write_checkpoint
 from popbeforesmtp.sources._history import History, close_all, identity, require_few_writers
 from popbeforesmtp.sources._openlog import OpenLog
 from popbeforesmtp.sources._several import SeveralSource, is_pattern
@@ -82,7 +82,7 @@ class FileSource:
     ) -> None:
         self.name = str(path)
         self._path = path
-        self._history = History(path, since, zone, owners)
+        self._history = History(path, since, zone, owners, read_finished(checkpoint))
         self._places = read_checkpoint(checkpoint)
         self._files: list[OpenLog] = []  # oldest first; the last one is what the path named when last looked at
         self._replaced_at = 0.0  # when the last but one was replaced
@@ -173,7 +173,7 @@ class FileSource:
                 return block
             if log.packed and log is not self._files[-1]:  # nothing comes to it any more, and it needs much room
                 self._files.remove(log)
-                log.close()
+                self._history.let_go(log)
         return None
 
     def _broken(self, log: OpenLog, error: Exception) -> None:
@@ -242,7 +242,7 @@ class FileSource:
         return Block(b"", self._files[-1].offset, self._line, self._checkpoint(), self.name)
 
     def _checkpoint(self) -> str:
-        return write_checkpoint(log.place() for log in self._files)
+        return write_checkpoint((log.place() for log in self._files), self._history.finished)
 
     def _look(self) -> bool:
         """See whether the path names another file now; say whether there is something new to read."""
@@ -255,7 +255,7 @@ class FileSource:
             and now - max(self._files[0].grown_at, self._replaced_at) > _LINGER
             and self._files[1].offset > 0
         ):
-            self._files.pop(0).close()
+            self._history.let_go(self._files.pop(0))
         found = identity(self._path)
         if found is None:
             return self._missing(now)
@@ -279,7 +279,8 @@ class FileSource:
             last = self._files[-1]
             if now - max(last.grown_at, self._missing_since) > _LINGER and last.deleted():
                 self._left_at = last.modified()  # only we keep it, and its room on the disk
-                close_all(self._files)
+                for log in self._files:
+                    self._history.let_go(log)
                 self._files.clear()
             return False
         self._files = self._begin()

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from popbeforesmtp.formats import _engine, _format
-from popbeforesmtp.formats._format import Format, Pattern, load, packaged
+from popbeforesmtp.formats._format import Format, Pattern, load, packaged, parse, text
 from popbeforesmtp.model import EventKind, LogMessage
 from tests.samples import (
     FORGED,
@@ -65,6 +65,12 @@ def samples_of(name: str) -> list[Path]:
 def test_every_format_says_what_it_promises(name: str, key: str) -> None:
     """Where the log lies, where the address stands, what strangers control, and who has checked it."""
     assert source(name)[key]
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_every_format_is_as_those_of_administrators_must_be(name: str) -> None:
+    """Patterns that come with the program are compiled when they are needed, so nothing else looks at all of them."""
+    assert parse(name, text(name)).patterns
 
 
 @pytest.mark.parametrize("name", packaged())
@@ -282,7 +288,7 @@ def test_no_line_costs_more_than_a_millisecond(known: Format, pattern: Pattern) 
 
 def test_the_search_finds_a_pattern_that_costs_too_much() -> None:
     """Else it would promise nothing."""
-    bad = replace(FORMATS[0].patterns[0], match=re.compile(b"a[^b]{0,2000}c[^b]{0,2000}d"))
+    bad = replace(FORMATS[0].patterns[0], text=b"a[^b]{0,2000}c[^b]{0,2000}d")
     assert any(least(bad, line, 1) >= LIMIT for line in hostile_lines(FORMATS[0], bad))
 
 

@@ -239,7 +239,7 @@ async def follow(path: Path, data: bytes, hearing: Hearing, chance: random.Rando
     followed = Followed(source, ENGINE, lambda: Reading(HeaderReader(), ENGINE.sieve(), hearing))
     pipeline = Pipeline(
         followed=[followed],
-        rules=Rules(timedelta(minutes=30)),
+        rules=Rules(timedelta(minutes=30), hold=timedelta(hours=1)),  # so that it matters when a session ends
         windows=Windows(active=ActiveSet(), recorder=recorder, publishers=[], clock=FakeClock(NOW), audit=Audit("")),
         clock=FakeClock(NOW),
     )

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popbeforesmtp.addresses import ClientAddress
-from popbeforesmtp.lookups.socketmap import open_lookup
+from popbeforesmtp.addresses import NO_NETWORKS, ClientAddress, parse_address, uncompressed
+from popbeforesmtp.lookups.socketmap import _answer, open_lookup
 from tests.lookups.asking import LIMIT, LISTED, NOT_FOUND, OK, UNLISTED, connected, permits_all, play, question, serving
 
 # Answers
@@ -49,6 +49,77 @@ def test_what_postfix_never_writes_for_a_client_is_not_found(path: Path, key: st
             assert await client.ask("2001:db8::1") == b"OK OK"
 
     play(scene)
+
+
+@pytest.mark.parametrize(
+    ("key", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("ipv6:2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
+        ("ipv6:2001:db8:0:0:0:0:0:10", "2001:db8::10"),
+        ("ipv6:2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6"),
+        ("ipv6:1:0:0:0:0:0:0:0", "1::"),
+    ],
+)
+def test_what_sendmail_writes_for_a_client_is_that_client_and_no_other(path: Path, key: str, client: str) -> None:
+    """All groups, in lower case, behind a mark: only the client that it names is asked for."""
+    asked: list[ClientAddress] = []
+
+    def permits(one: ClientAddress) -> bool:
+        asked.append(one)
+        return one == client
+
+    async def scene() -> None:
+        async with serving(path, permits), connected(path) as connection:
+            assert await connection.ask(key) == b"OK OK"
+            assert asked == [client]
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            "ipv6:2001:db8::1:0:0:1",
+            "IPv6:2001:db8:0:0:1:0:0:1",
+            "ipv6:2001:0db8:0:0:1:0:0:1",
+            "ipv6:2001:DB8:0:0:1:0:0:1",
+        ),
+        *(
+            "2001:db8:0:0:1:0:0:1",
+            "ipv6:2001:db8:0:0:1:0:0",
+            "ipv6:2001:db8:0:0:1:0:0:1:1",
+            "ipv6:2001:db8:0:0:1:0:0:1 ",
+        ),
+        *("ipv6:192.0.2.1", "ipv6:0:0:0:0:0:ffff:c000:201", "ipv6:::ffff:192.0.2.1", "ipv6:0:0:0:0:0:ffff:192.0.2.1"),
+        *("ipv6:", "ipv6:ipv6:2001:db8:0:0:1:0:0:1", "ipv6:2001:db8", "ipv4:192.0.2.1", "connect:192.0.2.1"),
+    ],
+)
+def test_what_sendmail_never_writes_for_a_client_is_not_found(path: Path, key: str) -> None:
+    """There is one spelling for each client, as there is one for Postfix."""
+
+    async def scene() -> None:
+        async with serving(path, permits_all), connected(path) as client:
+            assert await client.ask(key) == b"NOTFOUND "
+            assert await client.ask("ipv6:2001:db8:0:0:1:0:0:1") == b"OK OK"
+
+    play(scene)
+
+
+@given(st.ip_addresses(v=6).map(str).filter(lambda text: parse_address(text) == text), st.text(":0f", max_size=3))
+def test_no_other_spelling_of_an_ipv6_address_is_found(address: str, put_in: str) -> None:
+    """Of all that is near to what the two mail servers write, only that is."""
+    written = {address, f"ipv6:{uncompressed(ClientAddress(address))}"}
+    for spelling in written:
+        for place in range(len(spelling)):
+            for key in (
+                spelling[:place] + put_in + spelling[place:],
+                spelling[:place] + put_in + spelling[place + 1 :],
+            ):
+                asked: list[ClientAddress] = []
+                _answer(b"OK", NO_NETWORKS, f"map {key}".encode(), lambda one, asked=asked: asked.append(one) or True)
+                assert all(key in (one, f"ipv6:{uncompressed(one)}") for one in asked)
 
 
 @given(st.one_of(st.binary(max_size=40), st.binary(max_size=20).map(b"clients ".__add__), st.just(b"x 192.0.2.1")))

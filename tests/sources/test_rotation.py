@@ -178,6 +178,26 @@ def test_lines_that_the_copy_of_a_truncated_log_holds_are_read(log: Path) -> Non
     source.close()
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_copy_of_what_came_between_two_truncations_is_read(log: Path, packed: bool) -> None:
+    """Truncated to nothing, written to, and copied and truncated again, all between two of our looks."""
+    log.with_name("mail.log.2").write_bytes(b"old\n")
+    os.utime(log.with_name("mail.log.2"), (0, 0))
+    log.write_bytes(b"one\ntwo\n")
+    source = FileSource(log)
+    drain(source)
+    os.truncate(log, 0)
+    if packed:
+        log.with_name("mail.log.1.gz").write_bytes(gzip.compress(b"three\n"))
+    else:
+        log.with_name("mail.log.1").write_bytes(b"three\n")
+    os.truncate(log, 0)
+    append(log, b"4\n")
+    assert text(drain(source)) == b"three\n4\n"
+    assert text(drain(source)) == b""
+    source.close()
+
+
 def test_a_file_that_was_written_over_is_read_from_its_beginning(log: Path) -> None:
     """Its size says nothing: where we stand, no line ends any more."""
     log.write_bytes(b"one\ntwo\n")
