@@ -24,7 +24,9 @@ class Crowds:
 
     def __init__(self, *, of_accounts: bool = False) -> None:
         self._of_accounts = of_accounts  # whether each account's addresses are counted too; that costs memory
-        self._accounts: dict[ClientAddress, dict[int, float]] = {}  # only where there was more than one
+        self._accounts: dict[
+            ClientAddress, dict[int, float]
+        ] = {}  # only where there was more than one, or addresses are counted
         self._addresses: dict[int, dict[ClientAddress, float]] = {}
 
     def granted(self, client: ClientAddress, user: str, end: float, before: Before | None) -> None:
@@ -34,8 +36,8 @@ class Crowds:
         """
         account = mark(user)
         known = self._accounts.get(client)
-        if known is None and before is not None and before[0] != account:
-            known = self._accounts[client] = _one(before)
+        if known is None and (self._of_accounts or (before is not None and before[0] != account)):
+            known = self._accounts[client] = {} if before is None else _one(before)
         if not user:
             return
         if known is not None:
@@ -46,7 +48,8 @@ class Crowds:
 
     def ended(self, client: ClientAddress) -> None:
         """Forget a client."""
-        self._accounts.pop(client, None)
+        for account in self._accounts.pop(client, ()):
+            self._addresses.get(account, {}).pop(client, None)
 
     def accounts(self, client: ClientAddress, user: str, now: float, before: Before | None) -> int:
         """Return how many other accounts a client may relay through."""
@@ -55,9 +58,9 @@ class Crowds:
             known = {} if before is None else _one(before)
         return len(_live(known, now).keys() - {mark(user)})
 
-    def addresses(self, user: str, now: float) -> list[ClientAddress]:
-        """Return the clients that an account has let in; some may have been revoked since."""
-        return list(_live(self._addresses.get(mark(user), {}), now))
+    def addresses(self, client: ClientAddress, user: str, now: float) -> int:
+        """Return how many other clients may relay through an account."""
+        return len(_live(self._addresses.get(mark(user), {}), now).keys() - {client})
 
     def count_addresses(self, *, of_accounts: bool) -> None:
         """Begin anew to count each account's addresses, or no longer do."""
@@ -66,10 +69,9 @@ class Crowds:
 
     def settle(self, client: ClientAddress) -> None:
         """Forget what accounts are on a client; those that are left are told anew."""
-        known = self._accounts.get(client, {})
-        for account in known:
-            self._addresses.get(account, {}).pop(client, None)
-        known.clear()
+        if client in self._accounts:
+            self.ended(client)
+            self._accounts[client] = {}
 
     def purge(self, now: float) -> None:
         """Let go of what has ended."""

@@ -94,11 +94,7 @@ class Windows:
             accounts=self.crowds.accounts(client, user, wall, self.active.before(client, now))
             if limits.accounts_per_address
             else 0,
-            addresses=sum(
-                other != client and self.active.permits(other, now) for other in self.crowds.addresses(user, wall)
-            )
-            if limits.addresses_per_account
-            else 0,
+            addresses=self.crowds.addresses(client, user, wall) if limits.addresses_per_account else 0,
             recent=len(self._recent),
         )
 
