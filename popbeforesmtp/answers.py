@@ -12,7 +12,7 @@ from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.control import Answer
 from popbeforesmtp.errors import DataError
 from popbeforesmtp.lookups import Lookup
-from popbeforesmtp.model import Authorization, EventKind, Origin, Reason, SessionEvent, Tombstone
+from popbeforesmtp.model import Authorization, EventKind, Reason, SessionEvent, Tombstone
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.revocations import newest, overlap
 from popbeforesmtp.stores import StoreError
@@ -111,7 +111,7 @@ class Answers:
         maillog.revoked_by_hand(kind, name, uid, why, len(ended))
         more = {"kind": kind, "uid": uid, "reason": why or None, "until": until.isoformat(), "ended": len(ended)}
         account = name if kind == "user" else ""
-        origin = Origin("by hand", 0)
+        origin = rules.hand(now)
         pipeline.windows.audit("revoke", origin, name if kind == "address" else "", account, now.wall, **more)
         await self._durable(pipeline, "revoked now")
         return {"ended": sorted(ended), "until": until.isoformat() if until > now.wall else None}
@@ -211,7 +211,7 @@ class Answers:
 def _is_meant(entry: Authorization, kind: str, name: str) -> bool:
     if kind == "all":
         return True
-    return entry.client == name if kind == "address" else entry.user.casefold() == name
+    return overlap(entry.client, name) if kind == "address" else entry.user.casefold() == name
 
 
 def _whom(question: Mapping[str, Any]) -> tuple[str, str]:

@@ -122,7 +122,7 @@ class Origin:
 
     source: str  # the log's path, or its name; "by hand"
     offset: int  # bytes of the log before the line
-    cursor: str = ""  # of the journal's entry, where it is one
+    cursor: str = ""  # of the journal's entry, where it is one; of what is done by hand, its time
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,12 +171,17 @@ def by_hand(client: ClientAddress, until: datetime, now: Moment, uid: int | None
         service="",
         login_at=now.wall,
         format="",
-        origin=Origin("by hand", 0),
+        origin=hand(now),
         rule="by hand",
         session="by hand",
         uid=uid,
         why=why,
     )
+
+
+def hand(now: Moment) -> Origin:
+    """Return what something goes back to that is done by hand: there is no line, so its time names it."""
+    return Origin("by hand", 0, now.wall.isoformat())
 
 
 def bar(client: ClientAddress, rules: Rules) -> Reason | None:

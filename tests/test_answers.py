@@ -158,6 +158,11 @@ def test_a_revoked_address_is_out_everywhere_at_once(tmp_path: Path) -> None:
         house.clock.advance(1)
         await house.login()
         assert house.ends() == 1800
+        await house.ask("grant", address=CLIENT, until=house.until(60))
+        house.clock.advance(1)
+        await house.ask("grant", address=CLIENT, until=house.until(60))
+        ids = [each["id"] for each in house.trail() if each["source"] == "by hand"]
+        assert len(set(ids)) == len(ids) == 3
         events = [(each["event"], each.get("rule"), each.get("uid")) for each in house.trail()]
         assert ("revoke", str(Reason.REVOKED), 1000) in events
         assert [each["ended"] for each in house.trail() if "ended" in each] == [1]

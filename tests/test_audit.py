@@ -54,7 +54,7 @@ def test_a_line_has_the_same_names_in_the_same_order_each_time(tmp_path: Path) -
         "rule": "grace",
         "until": "2026-11-22T12:30:00.000+00:00",
     }
-    assert list(hand) == [*FIELDS[:7], "rule", "until", "uid", "reason"]
+    assert list(hand) == [*FIELDS[:7], "cursor", "rule", "until", "uid", "reason"]
     assert (hand["uid"], hand["reason"], hand["source"]) == (1000, "printer", "by hand")
     assert list(refused) == [*FIELDS[:7], "cursor", "reason"]
 
