@@ -22,7 +22,7 @@ test: lint
 	$(BIN)/python -m pytest tests --ignore tests/end_to_end
 	$(BIN)/python -m tests.faults --faults 2000 --seed $(or $(SEED),4711)
 	tests/end_to_end/install-servers
-	POPBEFORESMTP_ALL=1 tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end $(WITH_SENDMAIL)
+	$(BIN)/python -m tests.end_to_end
 
 # The tests of the mail servers that cannot be installed beside Postfix; `make test` runs them too.
 test-servers: .venv/dev

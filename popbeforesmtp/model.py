@@ -80,6 +80,7 @@ class SessionEvent:
     writer: bytes = b""  # who wrote the line, in formats of which lines are read together
     cut: bool = False  # the end of the line is missing, and may be taken for a line of its own
     ends: bool = False  # the line ends as a whole one does
+    size: int = 0  # bytes of the message, where there is a writer
 
 
 class Verdict(StrEnum):

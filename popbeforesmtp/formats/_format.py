@@ -15,7 +15,7 @@ from popbeforesmtp.model import EventKind, Sender
 if TYPE_CHECKING:
     import regex
 
-_GROUPS = frozenset({"address", "mail_pid", "mechanism", "port", "service", "session", "user"})
+_GROUPS = frozenset({"address", "mail_pid", "mechanism", "port", "service", "session", "tls", "user"})
 _KEYS = {
     "title",
     "programs",
@@ -26,6 +26,7 @@ _KEYS = {
     "owners",
     "begins",
     "services",
+    "account",
     "cut",
     "journal",
     "pattern",
@@ -64,6 +65,11 @@ class Pattern:
         """The same of the service."""
         return self.match.groupindex.get("service", 0)
 
+    @cached_property
+    def tls(self) -> tuple[str, ...]:
+        """The groups of which one matches where the session was encrypted; none where the lines do not say."""
+        return tuple(name for name in self.match.groupindex if name.startswith("tls"))
+
     def is_once(self, data: bytes, start: int, end: int) -> bool:
         """Say whether all that must be there exactly once is, in a message from ``start`` to ``end``."""
         return all(data.count(key, start, end) == 1 for key in self.once)
@@ -96,8 +102,7 @@ class Profile:
 class Cut:
     """How to tell a record that a logger has cut, whose rest then looks like a record of its own."""
 
-    begins: bytes  # a record that begins so …
-    ends: re.Pattern[bytes]  # … and does not end so was cut
+    ends: re.Pattern[bytes]  # a record that does not look so may have been cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,7 @@ class Format:
     owners: tuple[str, ...]  # who may own its own log, besides root and the syslog daemon
     begins: tuple[bytes, ...]  # what each message begins with that can mean anything; empty: with anything
     services: Mapping[bytes, str]  # what a captured service, or else a program, is called; else it is called so
+    account: str  # what accounts are called where no line names them; empty: such a login is none
     cut: Cut | None
     journal: Profile | None  # None: not believed from the journal
     patterns: tuple[Pattern, ...]
@@ -139,7 +145,7 @@ def packaged() -> list[str]:
 def load(name: str) -> Format:
     """Read a packaged format by its name. Raises DataError where the file is not as it must be.
 
-    None of its logins and logouts holds control bytes: tests/formats/test_all.py proves it of each pattern.
+    None of its logins and logouts holds control bytes: tests/formats/test_patterns.py proves it of each pattern.
     """
     return _parse(name.lstrip("_"), text(name), _compile, checked=True)
 
@@ -154,13 +160,18 @@ def parse(name: str, text: str) -> Format:
     return _parse(name, text, _compile)
 
 
+def parse_limited(name: str, text: str) -> Format:
+    """Read the text of a format file whose patterns are not ours: they are given little time. Raises DataError."""
+    return _parse(name, text, _compile_limited)
+
+
 def load_file(path: Path) -> Format:
     """Read a format file of the administrator's, whose patterns are given little time.
 
     Raises ConfigError with what is wrong and where.
     """
     try:
-        return _parse(path.stem, path.read_text(encoding="utf-8"), _compile_limited)
+        return parse_limited(path.stem, path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (DataError, UnicodeDecodeError) as error:
@@ -187,9 +198,8 @@ def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -
             owners=tuple(str(owner) for owner in _list(data.get("owners", []))),
             begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
             services={_bytes(key): str(value) for key, value in data.get("services", {}).items()},
-            cut=None
-            if "cut" not in data
-            else Cut(_bytes(data["cut"]["begins"]), compiled(_bytes(data["cut"]["ends"]))),
+            account=str(data.get("account", "")),
+            cut=None if "cut" not in data else Cut(compiled(_bytes(data["cut"]["ends"]))),
             journal=None if "journal" not in data else _profile(data["journal"]),
             patterns=tuple(_pattern(entry, compiled, checked=checked) for entry in _list(data["pattern"])),
         )

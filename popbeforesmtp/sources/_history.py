@@ -200,8 +200,7 @@ class History:
     def _open_older(self, moment: int, known: list[OpenLog], tries: int = _TRIES) -> list[OpenLog]:
         """Open the rotated files that were written to since a moment, but for those known and copies of them."""
         identities = {log.identity for log in known}
-        files = [file for file in self._relatives() if file.rotated and file.modified >= moment]
-        files = [file for file in files if file.identity not in identities]
+        files = self._rotated_since(moment, identities)
         if len(files) > _AT_MOST:
             self.notices.append(f"{len(files) - _AT_MOST} old files of {self._path} are too many, and are not read")
         logs: list[OpenLog] = []
@@ -209,10 +208,17 @@ class History:
             logs += self._open_one(file, [*known, *logs])
         opened = {log.identity for log in logs} | identities
         moved = any(file.identity not in opened and not _is_there(file) for file in files[-_AT_MOST:])
-        if moved and tries > 0:  # renamed while we opened them: under its name stands another now, or none
+        # A file that is renamed while a folder is read may be missed under both of its names (readdir(3)).
+        missed = {file.identity for file in self._rotated_since(moment, opened)} - {file.identity for file in files}
+        if (moved or missed) and tries > 0:  # renamed while we opened them: under its name stands another now, or none
             close_all(logs)
             return self._open_older(moment, known, tries - 1)
         return logs
+
+    def _rotated_since(self, moment: int, known: set[tuple[int, int]]) -> list[Relative]:
+        """Return the rotated files that were written to since a moment, but for those known, oldest first."""
+        files = (file for file in self._relatives() if file.rotated and file.modified >= moment)
+        return [file for file in files if file.identity not in known]
 
     def _open_one(self, file: Relative, known: list[OpenLog]) -> list[OpenLog]:
         """Open a rotated file; one that cannot be read keeps nobody else back, and is said once."""

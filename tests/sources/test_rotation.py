@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from popbeforesmtp.sources import _history
 from popbeforesmtp.sources.file import FileSource
 from tests.sources.following import Hand, append, drain, open_files, text
 from tests.sources.stamped import at, lines
@@ -121,6 +122,29 @@ def test_a_file_that_was_moved_away_and_back_is_not_read_again(log: Path) -> Non
     away.rename(log)
     append(log, b"two\n")
     assert text(drain(source)) == b"two\n"
+    source.close()
+
+
+def test_a_file_that_is_renamed_while_its_folder_is_read_is_not_missed(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is changed while it is read may show a file under neither of its names (readdir(3))."""
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    drain(source)
+    log.rename(log.with_name("mail.log-1"))
+    log.write_bytes(b"two\n")
+    log.rename(log.with_name("mail.log-2"))
+    log.write_bytes(b"three\n")
+    listings = []
+    usual = _history.relatives
+
+    def relatives(path: Path, inodes: frozenset[int] = frozenset()) -> list[_history.Relative]:
+        listings.append(path)
+        return [file for file in usual(path, inodes) if len(listings) > 1 or file.path.name != "mail.log-2"]
+
+    monkeypatch.setattr(_history, "relatives", relatives)
+    assert text(drain(source)) == b"two\nthree\n"
     source.close()
 
 
