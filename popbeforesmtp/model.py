@@ -102,6 +102,7 @@ class Reason(StrEnum):
     STALE = "older than the grace period"
     NEVER = "never-authorized network"
     OWN = "address of this host"
+    PREFIX = "network of another length than is granted"
     TRUSTED = "trusted network"
     REVOKED = "revoked by hand"
     SERVICE = "service that opens no relay"
@@ -122,7 +123,7 @@ class Origin:
 
     source: str  # the log's path, or its name; "by hand"
     offset: int  # bytes of the log before the line
-    cursor: str = ""  # of the journal's entry, where it is one
+    cursor: str = ""  # of the journal's entry, where it is one; of what is done by hand, its time
 
 
 @dataclass(frozen=True, slots=True)

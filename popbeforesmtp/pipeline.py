@@ -5,7 +5,7 @@ store hear of it, each in a thread of its own. Nothing here waits for either.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from popbeforesmtp import maillog, rules
@@ -19,6 +19,7 @@ from popbeforesmtp.model import Authorization, Block, EventKind, Origin, Reason,
 from popbeforesmtp.windows import Windows
 
 _OUTCOMES = {Change.GRANTED: "granted", Change.RENEWED: "renewed", Change.NONE: "granted; a later end was known"}
+_OVER = "its grace period is over; its session may be open"
 _CATCHING_UP = 5.0  # seconds for which the first start reads before there are maps and answers
 _LOOK = 1.0  # seconds between looks without any event: what events miss is found by then
 _BLOCKS = 16  # blocks read of one source before the others have their turn
@@ -82,6 +83,7 @@ class Pipeline:
         for old in self.followed:
             if old not in followed:
                 old.source.close()
+                self._let_go(old)  # nobody sees its sessions end any more
         self.followed = followed
         self._mind_ends()
         self._bell.set()
@@ -93,8 +95,7 @@ class Pipeline:
         """
         if not new_rules.hold:
             for followed in self.followed:
-                for held in followed.holds.all():
-                    self.windows.close(held)
+                self._let_go(followed)
         self.rules = new_rules
         self._mind_ends()
         self.windows.obey(new_rules, left)
@@ -102,6 +103,18 @@ class Pipeline:
             reason = rules.bar(client, new_rules)
             if reason is not None:
                 self.windows.revoke(client, reason)
+
+    def _let_go(self, followed: Followed) -> None:
+        """Take back what the open sessions of a source hold."""
+        for held in (*followed.holds.all(), *followed.held):
+            self.windows.close(held)
+        followed.held = ()
+
+    def forget(self, ended: Callable[[Authorization], bool]) -> None:
+        """Forget the open sessions of windows that were ended before their time."""
+        for followed in self.followed:
+            followed.holds.forget(ended)
+            followed.held = [held for held in followed.held if not ended(held)]
 
     def _look_after(self) -> None:
         """See, now and then, whether the maps are still there, and whether the logs still show us anything."""
@@ -207,7 +220,9 @@ class Pipeline:
         elif event.kind is EventKind.FAILURE and event.client is not None:
             self.history.add(Seen(event, origin, "failed login"))
             if self.rules.revoke_after_failures:
-                self.windows.failed(event.client, self.rules.revoke_after_failures)
+                ended = self.windows.failed(event.client, self.rules.revoke_after_failures)
+                if ended is not None:
+                    self.forget(lambda held: held.client == ended)
 
     def _decide(self, followed: Followed, event: SessionEvent, origin: Origin) -> None:
         now, client, user = self._clock.now(), event.client, event.user or ""
@@ -230,8 +245,9 @@ class Pipeline:
         authorization = decision.authorization
         if authorization is None:
             return
-        change = self.windows.grant(authorization, now)
-        self.history.add(Seen(event, origin, _OUTCOMES[change], authorization.expires_at))
+        over = authorization.remaining(now) <= 0  # only its session may still open something
+        outcome = _OVER if over else _OUTCOMES[self.windows.grant(authorization, now)]
+        self.history.add(Seen(event, origin, outcome, authorization.expires_at))
         if held and event.key is not None:
             self._hold(followed, rules.hold(authorization, session_name(event.format, event.key), now, self.rules), now)
 
@@ -248,9 +264,22 @@ class Pipeline:
         for followed in self.followed:
             if followed.live:
                 for held in followed.holds.due():
-                    self.windows.grant(held, self._clock.now())
+                    self._take_up(held)
         if self.windows.unsettled and (self._settling is None or self._settling.done()):
             self._settling = asyncio.create_task(self._settle_them(), name="settle")
+
+    def _take_up(self, held: Authorization) -> None:
+        """Let in the client of a session that was found open; much may have been decided since its login was read."""
+        now = self._clock.now()
+        standing = self.windows.standing(held.client, held.user, now)
+        reason = rules.taken_back(held, self.rules, now) or rules.limited(standing, self.rules.limits)
+        if reason is None:
+            self.windows.grant(held, now)
+            return
+        self.windows.counts[f"refused: {reason}"] += 1
+        maillog.refused(held.client, held.user, reason, held.origin.source, held.origin.offset, held.login_at)
+        more = {"format": held.format, "service": held.service or None, "reason": reason}
+        self.windows.audit("refuse", held.origin, held.client, held.user, now.wall, **more)
 
     async def _settle_them(self) -> None:
         with suppress(PopBeforeSmtpError):  # the recorder has said it; it is tried again at the next turn

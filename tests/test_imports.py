@@ -32,7 +32,7 @@ FLOORS = (
         "maillog",
     ),
     ROOMS,  # their contracts
-    ("rules", "active", "sessions", "holds", "crowds", "audit", "history"),
+    ("revocations", "rules", "active", "sessions", "holds", "crowds", "audit", "history"),
     ("following", "publisher", "recorder"),
     ("windows", "pipeline"),
     ("rulesettings", "config", "control"),
