@@ -65,6 +65,7 @@ class Rules:
     limits: Limits = NO_LIMITS
     revoke_after_failures: int = 0  # failed logins from an address since its last login; zero for never
     ipv6_prefix: int = 128  # bits: a login from an IPv6 address authorizes this network
+    restricted: NetworkSet = NO_NETWORKS  # refused by the mail server, but for clients that may relay; for `explain`
     tombstones: Mapping[tuple[str, str], Tombstone] = field(default_factory=dict)  # by kind and name
 
     @property
