@@ -80,7 +80,10 @@ def test_sessions_of_several_accounts_on_one_address_are_held_apart(lab: Lab, ho
     assert lab.clients.rcpt(CLIENT).code == 554
 
 
-def test_a_logout_while_the_daemon_was_dead_ends_its_session(lab: Lab, holding: Daemon, start: Start) -> None:
+@pytest.mark.parametrize("rotated", [False, True], ids=["same log", "rotated away"])
+def test_a_logout_while_the_daemon_was_dead_ends_its_session(
+    lab: Lab, holding: Daemon, start: Start, rotated: bool
+) -> None:
     """Two sessions are open when the daemon is killed; the one that ends meanwhile is not held on, the other is."""
     idle = lab.clients.idle(CLIENT)
     kept = lab.clients.idle(OTHER, "bob")
@@ -90,6 +93,8 @@ def test_a_logout_while_the_daemon_was_dead_ends_its_session(lab: Lab, holding: 
     before = LOG.read_text().count("imap(alice)")
     idle.logout()
     wait_for("the logout is in the log", lambda: LOG.read_text().count("imap(alice)") > before)
+    if rotated:
+        lab.rotate()
     again = start(grace="3s", more='hold = "1h"\n')
     wait_for("it is read", lambda: f"expired client={CLIENT}" in again.said())
     assert lab.clients.rcpt(CLIENT).code == 554
@@ -97,6 +102,19 @@ def test_a_logout_while_the_daemon_was_dead_ends_its_session(lab: Lab, holding: 
     kept.logout()
     wait_for("the other ends by its own logout", lambda: f"expired client={OTHER}" in again.said())
     assert lab.clients.rcpt(OTHER).code == 554
+
+
+def test_a_rotation_in_the_middle_of_a_session_ends_nothing_and_loses_no_logout(lab: Lab, holding: Daemon) -> None:
+    """The login stands in the old file, the logout in the new one."""
+    idle = lab.clients.idle(CLIENT)
+    lab.rotate()
+    assert lab.clients.pop3_login(OTHER)
+    wait_for("the new file is read", lambda: "was rotated" in holding.said())
+    wait_for("its grace is over", lambda: entries(holding, CLIENT) == [("alice", "hold")])
+    assert lab.clients.rcpt(CLIENT).accepted
+    idle.logout()
+    wait_for("its window ends", lambda: f"expired client={CLIENT}" in holding.said())
+    assert lab.clients.rcpt(CLIENT).code == 554
 
 
 def test_nothing_is_held_before_a_logout_was_seen(lab: Lab, start: Start) -> None:
