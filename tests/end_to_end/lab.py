@@ -62,6 +62,18 @@ userdb {
   driver = static
   args = uid=mail gid=mail home=/var/lib/dovecot/mail
 }
+imap_hibernate_timeout = 2s
+service imap {
+  unix_listener imap-master {
+    user = $default_internal_user
+    mode = 0666
+  }
+}
+service imap-hibernate {
+  unix_listener imap-hibernate {
+    mode = 0666
+  }
+}
 service anvil {
   unix_listener anvil-auth-penalty {
     mode = 0
@@ -163,7 +175,7 @@ class IdleSession:
 
     def __init__(self, client: str, user: str, password: str) -> None:
         self._imap = _Imap(client)
-        self._imap.login(user, password)
+        self._imap.login(f'"{user}"', password)  # imaplib quotes the password alone
         self._imap.select()
         self._imap.send(b"idle IDLE\r\n")
         while not (line := self._imap.readline()).startswith(b"+"):
