@@ -57,9 +57,7 @@ def _lines(answer: dict[str, Any], *, may: bool) -> list[str]:
         lines.append(
             f"revoked: {whom} at {at(each['at'])} by uid {each['uid']}{reason}; older logins count no more{until}"
         )
-    lines.append(
-        "logins seen, the newest first:" if answer["seen"] else "logins seen: none since the daemon was started"
-    )
+    lines.append("logins seen, the newest first:" if answer["seen"] else "logins seen: none that the daemon remembers")
     for seen in answer["seen"]:
         when = "without a time" if seen["time"] is None else at(seen["time"])
         lines.append(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.site import CLIENT, OTHER, Site, map_section, wait_for
 
-NONE_SEEN = "logins seen: none since the daemon was started"
+NONE_SEEN = "logins seen: none that the daemon remembers"
 SEEN = "logins seen, the newest first:"
 LOG_IN = "to let it relay: log in to POP or IMAP from there, or `pop-before-smtp grant ADDRESS`"
 RULES = [
