@@ -56,6 +56,7 @@ class Rules:
     hold: timedelta = _NO_TIME  # how long a session that stays open keeps its client authorized, at most
     trusted: NetworkSet = NO_NETWORKS  # may relay anyway, and need no authorization
     never: NetworkSet = NO_NETWORKS  # besides the built-in ones
+    restricted: NetworkSet = NO_NETWORKS  # refused by the mail server, but for clients that may relay; for `explain`
     own: frozenset[ClientAddress] = frozenset()  # this host's addresses: a webmail or a proxy, never a client
     accounts: Accounts = EVERYBODY
     deny_accounts: Accounts = NOBODY  # wins over accounts
@@ -65,7 +66,6 @@ class Rules:
     limits: Limits = NO_LIMITS
     revoke_after_failures: int = 0  # failed logins from an address since its last login; zero for never
     ipv6_prefix: int = 128  # bits: a login from an IPv6 address authorizes this network
-    restricted: NetworkSet = NO_NETWORKS  # refused by the mail server, but for clients that may relay; for `explain`
     tombstones: Mapping[tuple[str, str], Tombstone] = field(default_factory=dict)  # by kind and name
 
     @property
