@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.addresses import ClientAddress, prefix_of
 from popbeforesmtp.audit import decision_id
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.following import Followed
@@ -66,11 +66,12 @@ def outputs(pipeline: Pipeline, lookups: Iterable[Lookup], client: ClientAddress
     """Say what each output says of an address now, for ``explain``."""
     if client is None:
         return []
-    may = pipeline.windows.permits(client)
-    said: list[dict[str, object]] = [
-        {"name": lookup.report().name, "says": "may relay" if may else "not found"} for lookup in lookups
-    ]
-    return said + [{"name": each.name, "says": each.says(client)} for each in pipeline.windows.publishers]
+    windows, rules = pipeline.windows, pipeline.rules
+    otherwise = "refused, for its network is restricted" if client in rules.restricted else "not found"
+    live = "may relay" if windows.permits(client) else otherwise
+    said: list[dict[str, object]] = [{"name": lookup.report().name, "says": live} for lookup in lookups]
+    key = client if client in windows.active else prefix_of(client, rules.ipv6_prefix)
+    return said + [{"name": each.name, "says": each.says(key, otherwise)} for each in windows.publishers]
 
 
 def _source(followed: Followed) -> dict[str, object]:

@@ -57,6 +57,7 @@ class Rules:
     hold: timedelta = _NO_TIME  # how long a session that stays open keeps its client authorized, at most
     trusted: NetworkSet = NO_NETWORKS  # may relay anyway, and need no authorization
     never: NetworkSet = NO_NETWORKS  # besides the built-in ones
+    restricted: NetworkSet = NO_NETWORKS  # refused by the mail server, but for clients that may relay; for `explain`
     own: frozenset[ClientAddress] = frozenset()  # this host's addresses: a webmail or a proxy, never a client
     accounts: Accounts = EVERYBODY
     deny_accounts: Accounts = NOBODY  # wins over accounts

@@ -78,6 +78,7 @@ class RuleSettings:
             limits=self.limits,
             revoke_after_failures=self.revoke_after_failures,
             ipv6_prefix=self.ipv6_prefix,
+            restricted=NetworkSet(self.restrict) if self.restrict else NO_NETWORKS,
         )
 
 

@@ -295,7 +295,7 @@ def _prefix(mail_log_prefix: str) -> str:
         raise DataError("mail_log_prefix: it must have each variable once, and end with a colon and a blank")
     shapes = {
         **_SHAPES,
-        "service": r"(?P<service>pop3|imap)",
+        "service": r"(?P<service>pop3|imap)(?:-hibernate)?",
         "pid": rf"(?P<mail_pid>{_PID})",
         _USER: r"(?P<user>[^\x00-\x1f\x7f()<>]{1,1000}+|[^\x00-\x1f\x7f]{1,1000})",
         _RIP: _ADDRESS,

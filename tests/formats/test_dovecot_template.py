@@ -61,6 +61,13 @@ def test_a_login_is_read_by_the_settings_it_was_written_by(word: str, elements: 
     assert read(f"lmtp-login: {text}", word, elements) is None
 
 
+def test_the_end_of_a_session_that_hibernated_is_a_logout() -> None:
+    """Another process writes it than the one that the login named; the session is the same."""
+    event = read("imap-hibernate(alice)<109><a+/=>: Disconnected: Connection closed in=31 out=722 deleted=0")
+    assert event is not None
+    assert (event.kind, event.service, event.key) == (EventKind.LOGOUT, "imap", "session a+/=")
+
+
 def test_an_ipv6_address_with_a_port_is_read_without_it() -> None:
     """The port is what stands behind the last colon."""
     event = read("imap-login: Login: user=<alice>, rip=2001:db8::1:1055", elements="user=<%u> rip=%r:%b")
