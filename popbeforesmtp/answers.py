@@ -82,6 +82,7 @@ class Answers:
         windows.recorder.closed(client, granted.key)  # an earlier one of this kind, which may have ended later
         windows.active.settle(client, [entry for entry in before if entry.key != granted.key], now)
         windows.grant(granted, now)
+        pipeline.blocking.forgive(client, "granted by hand")
         await self._durable(pipeline, "granted now")
         still = tombstone is not None and tombstone.until > now.wall
         return {"address": client, "expires_at": until.isoformat(), "logins_refused": still}
@@ -147,7 +148,7 @@ class Answers:
             "authorizations": [report.describe(entry, now) for entry in held],
             "seen": seen,
             "rules": self._rules(pipeline, client, account, now),
-            "outputs": report.outputs(pipeline, self.lookups, client),
+            "outputs": report.outputs(pipeline, self.lookups, client, now),
             "tombstones": [
                 report.describe_tombstone(each)
                 for (kind, name), each in pipeline.rules.tombstones.items()
