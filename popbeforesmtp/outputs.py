@@ -42,11 +42,11 @@ class Outputs:
             publisher.start()
             maillog.found(f"access map: {publisher.name}")
         self._windows.publishers = list(self._publishers.values())
+        for section in wiring.told_of_blocked(self._settings):
+            await self._tell_blocked(wiring.open_map(section))
         for section in found.lookups:
             self._lookups[_key(section, self._settings)] = lookup = wiring.open_lookup(section, self._settings.rules)
             await lookup.start(self._windows.permits)
-        for section in wiring.told_of_blocked(self._settings):
-            await self._tell_blocked(wiring.open_map(section))
 
     async def prepare(self, settings: Settings, found: detect.Found, undo: AsyncExitStack) -> "Swap":
         """Build all that is new beside what is old; ``undo`` takes it back where something else fails."""
