@@ -48,9 +48,9 @@ class Guarded(Site):
         """Wait until these and no others are in the program's file."""
         wait_for(f"{clients} in {name}", lambda: self.blocked(name) == list(clients))
 
-    def reload(self, more: str, expected: str = "reloaded") -> None:
+    def reload(self, more: str, expected: str = "reloaded", **changes: str) -> None:
         """Write another configuration and have it read."""
-        self.configure(more=more)
+        self.configure(more=more, **changes)
         before = len(self.said_to.read_text())
         self.process.send_signal(signal.SIGHUP)
         wait_for(expected, lambda: expected in self.said_to.read_text()[before:])
@@ -138,6 +138,7 @@ def test_a_dead_daemon_blocks_nobody(site: Guarded, store: str) -> None:
     wait_for("it may relay", lambda: CLIENT in site.windows())
     site.fail()
     site.waits_for(OTHER)
+    wait_for("that is kept", lambda: _has_read_all(site))
     site.end(signal.SIGKILL)
     assert site.blocked() == [OTHER]
     if store == "unreadable":
@@ -189,6 +190,34 @@ def test_a_program_that_cannot_let_out_is_not_forgotten(site: Guarded) -> None:
     assert status["block"]["blocked"] == 1
 
 
+def test_a_reload_that_fails_leaves_the_blocked_blocked(site: Guarded) -> None:
+    """Also where the program was told of nobody any more already."""
+    site.fail()
+    site.waits_for(OTHER)
+    site.reload("", "everything stays as it was: ", log=f'"{site.folder}/none/daemon.log"')
+    site.waits_for(OTHER)
+
+
+def test_a_program_that_keeps_ends_hears_of_a_later_one(site: Guarded) -> None:
+    """More failures move the end; nobody comes or goes."""
+    program = site.folder / "tell"
+    program.write_text('#!/bin/sh\necho "$*" >>"${0%/*}/told"\n')
+    program.chmod(0o755)
+    words = {"grant": ["in", "{address}", "{family}", "{until}"], "expire": ["out", "{address}"], "clear": ["none"]}
+    more = "".join(f"{key} = {json.dumps([str(program), *arguments])}\n" for key, arguments in words.items())
+    site.reload(f'[block]\nafter = 3\nfor = "1h"\n{more}')
+    site.login(CLIENT)  # of a log that begins with old lines these are passed by
+    wait_for("it may relay", lambda: CLIENT in site.windows())
+    site.fail(BAD6, ago=1800)
+    wait_for("it is told", lambda: len(_lines(site)) == 2)
+    site.fail(BAD6)
+    wait_for("it is told again", lambda: len(_lines(site)) == 3)
+    none, first, second = _lines(site)
+    assert none == ["none"]
+    assert first[:3] == second[:3] == ["in", "2001:db8:1:2::/64", "6"]
+    assert 1795 < int(second[3]) - int(first[3]) < 1830
+
+
 def test_an_address_that_is_never_authorized_any_more_is_let_out(site: Guarded) -> None:
     """It is a proxy of ours, as the administrator has found out."""
     site.fail()
@@ -203,3 +232,8 @@ def _has_read_all(site: Guarded) -> bool:
     with closing(sqlite3.connect(f"file:{site.store}?mode=ro", uri=True)) as store:
         (checkpoint,) = store.execute("SELECT checkpoint FROM progress").fetchone() or ("",)
     return str(site.log.stat().st_size) in checkpoint
+
+
+def _lines(site: Guarded) -> list[list[str]]:
+    """Return the words of each run of a program."""
+    return [line.split() for line in (site.folder / "told").read_text().splitlines()]
