@@ -161,6 +161,18 @@ def test_a_killed_daemon_that_is_started_again_begins_with_nobody(site: Guarded)
     site.waits_for(CLIENT)
 
 
+def test_the_first_start_blocks_whom_the_log_tells_of(site: Guarded) -> None:
+    """What the log holds of the time that matters is read before anything else."""
+    site.fail()
+    site.waits_for(OTHER)
+    site.end(signal.SIGTERM)
+    for path in site.folder.glob(f"{site.store.name}*"):
+        path.unlink()
+    site.process = site.start()
+    site.ready()
+    assert site.blocked() == [OTHER]
+
+
 def test_blocking_comes_and_goes_with_the_configuration(site: Guarded) -> None:
     """Another program is told of all who are blocked, and the old one of nobody."""
     site.fail()
