@@ -83,6 +83,7 @@ class Answers:
         granted = rules.by_hand(client, until, now, _uid(question), _reason(question))
         before = await pipeline.windows.recorder.entries_of(client, now)
         pipeline.windows.grant_by_hand(granted, before, now)
+        pipeline.blocking.forgive(client, "granted by hand")
         await self._durable(pipeline, "granted now")
         login = SessionEvent(EventKind.LOGIN, now.wall, format="", client=client)
         asked = rules.walk(login, now, pipeline.rules, rules.ALONE, "address")
@@ -155,7 +156,7 @@ class Answers:
             "authorizations": [report.describe(entry, now) for entry in held],
             "seen": seen,
             "rules": self._rules(pipeline, client, account, now),
-            "outputs": report.outputs(pipeline, self.lookups, client),
+            "outputs": report.outputs(pipeline, self.lookups, client, now),
             "tombstones": [
                 report.describe_tombstone(each)
                 for (kind, name), each in pipeline.rules.tombstones.items()

@@ -17,6 +17,7 @@ from popbeforesmtp import __version__, detect, maillog, report, wiring
 from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.answers import Answers
 from popbeforesmtp.audit import Audit
+from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.control import ControlServer
@@ -170,9 +171,17 @@ class _Daemon:
         for followed in self._followed.values():
             followed.held = held
         recorder.start()
-        empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
-        self._outputs = Outputs(self._settings, windows, self._clock)
-        pipeline = Pipeline(followed=list(self._followed.values()), rules=rules, windows=windows, clock=self._clock)
+        empty_forgotten(store, _kept(self._settings, found))  # before the others: two names may mean one file
+        blocking = Blocking(windows, self._clock)
+        blocking.obey(None if self._settings.block is None else self._settings.block.limit)
+        self._outputs = Outputs(self._settings, windows, blocking, self._clock)
+        pipeline = Pipeline(
+            followed=list(self._followed.values()),
+            rules=rules,
+            windows=windows,
+            clock=self._clock,
+            blocking=blocking,
+        )
         if not progress:  # another program may have kept the same map: whom the log explains does not lose a moment
             await pipeline.catch_up()
         await self._outputs.start(found)
@@ -250,7 +259,7 @@ class _Daemon:
             audit = windows.audit if settings.audit == self._settings.audit else Audit(settings.audit)
             self._open_log(settings)
             left = await windows.recorder.entries(self._clock.now())
-            await windows.recorder.keep_maps([wiring.map_key(section) for section in found.mtas])
+            await windows.recorder.keep_maps([wiring.map_key(section) for section in _kept(settings, found)])
             undo.pop_all()
         self._settings, self._followed, self._rules_known = settings, followed, rules_known
         if audit is not windows.audit:
@@ -294,6 +303,11 @@ class _Daemon:
             pipeline.obey(replace(new, trusted=found.trusted, own=found.own, tombstones=found.tombstones))
             pipeline.rules_trouble = None
             maillog.notice("the files of [rules] were read again")
+
+
+def _kept(settings: Settings, found: detect.Found) -> tuple[Section, ...]:
+    """Return what has to be emptied once it is configured no longer."""
+    return (*found.mtas, *wiring.told_of_blocked(settings))
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:

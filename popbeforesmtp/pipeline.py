@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from popbeforesmtp import maillog, rules
 from popbeforesmtp.active import Change
+from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.following import Followed
@@ -35,10 +36,12 @@ class Pipeline:
         rules: rules.Rules,
         windows: Windows,
         clock: Clock,
+        blocking: Blocking | None = None,
     ) -> None:
         self.followed = followed
         self.rules = rules
         self.windows = windows
+        self.blocking = blocking or Blocking(windows, clock)
         self.history = History()
         self.rules_trouble: str | None = None  # a file of the rules that cannot be read again
         self._clock = clock
@@ -59,6 +62,7 @@ class Pipeline:
             more = [self._read(followed) for followed in self.followed]
             self._settle()
             self.windows.expire()
+            self.blocking.expire()
             self._look_after()
             if any(more):
                 await asyncio.sleep(0)
@@ -103,6 +107,7 @@ class Pipeline:
             reason = rules.bar(client, new_rules)
             if reason is not None:
                 self.windows.revoke(client, reason)
+        self.blocking.spare(new_rules)
 
     def _let_go(self, followed: Followed) -> None:
         """Take back what the open sessions of a source hold."""
@@ -123,6 +128,7 @@ class Pipeline:
         self._check_at = self._loop.time() + _LOOK
         for publisher in self.windows.publishers:
             publisher.check()
+        self.blocking.look()
         for followed in self.followed:
             warnings = followed.sight.warnings(self._clock.now())
             if followed.forgeable is not None:
@@ -206,6 +212,7 @@ class Pipeline:
     def _hear(self, followed: Followed, event: SessionEvent, origin: Origin) -> None:
         """Take in what a server reports of a session."""
         self.windows.counts[event.kind if event.genuine else "forged"] += 1
+        self.blocking.hear(event, origin, self.rules)
         if event.kind is EventKind.LOGIN:
             if event.genuine:
                 followed.sight.logged_in(self._clock.now(), live=followed.live)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from popbeforesmtp.addresses import ClientAddress, prefix_of
 from popbeforesmtp.audit import decision_id
+from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.following import Followed
 from popbeforesmtp.history import Seen
@@ -62,7 +63,9 @@ def describe_tombstone(tombstone: Tombstone) -> dict[str, object]:
     }
 
 
-def outputs(pipeline: Pipeline, lookups: Iterable[Lookup], client: ClientAddress | None) -> list[dict[str, object]]:
+def outputs(
+    pipeline: Pipeline, lookups: Iterable[Lookup], client: ClientAddress | None, now: Moment
+) -> list[dict[str, object]]:
     """Say what each output says of an address now, for ``explain``."""
     if client is None:
         return []
@@ -71,7 +74,9 @@ def outputs(pipeline: Pipeline, lookups: Iterable[Lookup], client: ClientAddress
     live = "may relay" if windows.permits(client) else otherwise
     said: list[dict[str, object]] = [{"name": lookup.report().name, "says": live} for lookup in lookups]
     key = client if client in windows.active else prefix_of(client, rules.ipv6_prefix)
-    return said + [{"name": each.name, "says": each.says(key, otherwise)} for each in windows.publishers]
+    said += [{"name": each.name, "says": each.says(key, otherwise)} for each in windows.publishers]
+    told = pipeline.blocking.told
+    return said if told is None else [*said, {"name": told.name, "says": pipeline.blocking.says(client, now)}]
 
 
 def _source(followed: Followed) -> dict[str, object]:
@@ -92,9 +97,15 @@ def status(pipeline: Pipeline, lookups: Iterable[Lookup], now: Moment) -> dict[s
         "counts": dict(pipeline.windows.counts),
         "sources": [_source(followed) for followed in pipeline.followed],
         "maps": [{"name": publisher.name, "trouble": publisher.trouble} for publisher in pipeline.windows.publishers],
+        "block": _block(pipeline.blocking),
         "lookups": [asdict(lookup.report()) for lookup in lookups],
         "warnings": warnings(pipeline, now),
     }
+
+
+def _block(blocking: Blocking) -> dict[str, object] | None:
+    told = blocking.told
+    return None if told is None else {"blocked": len(blocking.blocked), "name": told.name, "trouble": told.trouble}
 
 
 def warnings(pipeline: Pipeline, now: Moment) -> list[str]:
@@ -111,7 +122,7 @@ def warnings(pipeline: Pipeline, now: Moment) -> list[str]:
             found.append(f"{source.name}: nothing is believed: {followed.forgeable}")
         found += [f"{source.name}: {warning}" for warning in followed.sight.warnings(now).values()]
     found += [f"{each.name}: {each.trouble}" for each in pipeline.windows.publishers if each.trouble]
-    return found + pipeline.windows.crowded(now) + pipeline.unheld()
+    return found + pipeline.blocking.warnings() + pipeline.windows.crowded(now) + pipeline.unheld()
 
 
 def summary(pipeline: Pipeline, now: Moment) -> str:

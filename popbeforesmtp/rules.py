@@ -154,6 +154,14 @@ def limited(standing: Standing, limits: Limits) -> Reason | None:
     return next((reason for reason in found if reason is not None), None)
 
 
+def proves(event: SessionEvent, now: Moment, rules: Rules) -> bool:
+    """Say that an event is somebody's proof of who they are, of a time that can be; whether it opens relay or not."""
+    if event.kind is not EventKind.LOGIN or event.client is None:
+        return False
+    case = _Case(event, event.client, event.user or "", now, rules, ALONE, held=False)
+    return all(check.refuses(case) is None for check in _PROOF)
+
+
 def hold(authorization: Authorization, session: str, now: Moment, rules: Rules) -> Authorization:
     """Return what a login's session authorizes besides, while it is open: until ``hold`` after the login."""
     expires_at = authorization.login_at + rules.hold
@@ -361,12 +369,16 @@ class Check(NamedTuple):
     about: tuple[str, ...] = ()  # "address", "account"; empty where the login itself must be known
 
 
-CHECKS: tuple[Check, ...] = (
+_PROOF: tuple[Check, ...] = (
     Check("written by the server itself", _forged),
     Check("names an account", _empty),
     Check("somebody proved who they are", _anonymous),
     Check("has a time", _no_time),
     Check("the time is not in the future", _future),
+)
+
+CHECKS: tuple[Check, ...] = (
+    *_PROOF,
     Check("younger than its grace period", _stale),
     Check("the address may be authorized at all", _never, ("address",)),
     Check("the address needs an authorization", _trusted, ("address",)),

@@ -34,8 +34,8 @@ FLOORS = (
     ROOMS,  # their contracts
     ("revocations", "rules", "active", "sessions", "holds", "crowds", "audit", "history"),
     ("following", "publisher", "recorder"),
-    ("windows", "pipeline"),
-    ("rulesettings", "config", "control"),
+    ("windows", "blocking", "pipeline"),
+    ("rulesettings", "blocksettings", "config", "control"),
     ("wiring", "survey", "detect"),
     ("notify", "detach", "report", "answers", "outputs"),
     ("daemon",),
