@@ -221,7 +221,7 @@ class Pipeline:
             return
         elif event.kind is EventKind.LOGOUT and self.rules.hold and event.key is not None:
             session = session_name(event.format, event.key)
-            held = followed.holds.logout(origin.source, event.format, session)
+            held = followed.holds.logout(origin.source, event.format, session, known=event.known)
             if held is not None:
                 self.windows.close(held)
         elif event.kind is EventKind.FAILURE and event.client is not None:

@@ -108,7 +108,7 @@ class Sessions:
                 client = self._open.pop(key, None)
                 if client is None:
                     return None if event.joined else event
-                return event if event.client is not None else replace(event, client=client)
+                return replace(event, client=event.client or client, known=True)
             case EventKind.FAILURE if event.client is None and key is not None:
                 waiting = self._waiting.get(key)
                 return event if waiting is None else replace(event, client=waiting.client)

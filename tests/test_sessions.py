@@ -33,7 +33,7 @@ def test_a_logout_gets_the_address_of_its_login(session: str | None, pid: str | 
     sessions = Sessions()
     assert sessions.join(login(session=session, pid=pid)) == login(session=session, pid=pid)
     joined = sessions.join(logout(session=session, pid=pid))
-    assert joined == replace(logout(session=session, pid=pid), client=CLIENT)
+    assert joined == replace(logout(session=session, pid=pid), client=CLIENT, known=True)
 
 
 def test_a_session_ends_once() -> None:
@@ -41,7 +41,8 @@ def test_a_session_ends_once() -> None:
     sessions = Sessions()
     sessions.join(login(session="AbC"))
     assert sessions.join(logout(session="AbC")).client == CLIENT
-    assert sessions.join(logout(session="AbC")).client is None
+    again = sessions.join(logout(session="AbC"))
+    assert (again.client, again.known) == (None, False)
 
 
 def test_a_logout_that_comes_before_its_login_stays_without_an_address() -> None:
