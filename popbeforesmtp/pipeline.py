@@ -237,7 +237,9 @@ class Pipeline:
         if client is not None and held:
             for gone in followed.holds.login(event.format):
                 self.windows.close(gone)
-            held = followed.holds.in_force(event.format)
+            if event.ended and event.key is not None:
+                followed.holds.logout(origin.source, event.format, session_name(event.format, event.key))
+            held = followed.holds.in_force(event.format) and not event.ended
         standing = rules.ALONE
         if client is not None:
             standing = self.windows.standing(rules.granted_to(client, self.rules), user, now)
