@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from popbeforesmtp.model import EventKind, Origin, SessionEvent
 
-_MOST = 2500
+_MOST = 1000
 """Decisions of each kind that are remembered, about 1 MiB; older ones stand in the log."""
 
 
