@@ -437,3 +437,20 @@ def test_the_order_and_repetition_of_grants_change_nothing(
         longest = max((left for other, left in grants if other == client), default=None)
         end = None if longest is None else now.wall + timedelta(seconds=longest)
         assert in_order.expires_at(client, now) == mixed.expires_at(client, now) == end
+
+
+def test_windows_that_are_made_shorter_again_and_again_take_no_memory(active: ActiveSet, clock: FakeClock) -> None:
+    """An office whose sessions come and go all day: each end of one settles its window, which never closes."""
+    for _ in range(10_000):
+        now = clock.now()
+        active.grant(login(ONE, now, 86400.0), now)
+        assert active.settle(ONE, [login(ONE, now)], now)
+        assert active.expire(now) == []
+        clock.advance(0.5)
+    assert len(active._by_wall) < 2000
+    assert len(active._by_boottime) < 2000
+    left = active.next_end(clock.now())
+    assert left is not None
+    assert left <= GRACE.total_seconds()
+    clock.advance(GRACE.total_seconds())
+    assert active.expire(clock.now()) == [ONE]
