@@ -101,7 +101,8 @@ class Answers:
         tombstone = Tombstone(kind, name, now.wall, until, uid, why)
         known = [*pipeline.rules.tombstones.values(), tombstone]
         pipeline.rules = replace(pipeline.rules, tombstones=newest(known))
-        pipeline.windows.recorder.revoked(pipeline.rules.tombstones[kind, name])
+        stands = pipeline.rules.tombstones[kind, name]  # an earlier revocation may last longer
+        pipeline.windows.recorder.revoked(stands)
         pipeline.forget(lambda held: _is_meant(held, kind, name))
         if kind == "user":
             ended = self._take_back(pipeline, await pipeline.windows.recorder.entries(now), name, uid)
@@ -115,7 +116,7 @@ class Answers:
         origin = rules.hand(now)
         pipeline.windows.audit("revoke", origin, name if kind == "address" else "", account, now.wall, **more)
         await self._durable(pipeline, "revoked now")
-        return {"ended": sorted(ended), "until": until.isoformat() if until > now.wall else None}
+        return {"ended": sorted(ended), "until": stands.until.isoformat() if stands.until > now.wall else None}
 
     def _take_back(
         self, pipeline: Pipeline, entries: Iterable[Authorization], account: str, uid: int | None

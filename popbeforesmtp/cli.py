@@ -16,12 +16,15 @@ from popbeforesmtp.errors import PopBeforeSmtpError, UsageError
 _DESCRIPTION = """\
 Lets a client address relay mail for a while after its user logged in to the POP or IMAP server.
 
-Follows the mail log, and keeps Postfix informed through a socketmap and an access map. Without any configuration it
-uses what it finds on this machine, and says so."""
+Follows the mail log or the journal, and keeps the mail server informed through live answers and access maps. Without
+any configuration it uses what it finds on this machine, and says so.
+
+Without a command it is the Perl daemon of this name, with its flags: pop-before-smtp-classic(7)."""
 
 _EPILOG = """\
 exit status: 0 done; 1 a question answered with no; 64 usage; 65 data; 69 something is not there or not available;
-73 cannot create; 74 the store cannot be read or written; 77 not permitted; 78 configuration (sysexits(3))."""
+70 a fault of the program; 73 cannot create; 74 the store cannot be read or written; 77 not permitted;
+78 configuration (sysexits(3))."""
 
 
 class _Parser(argparse.ArgumentParser):

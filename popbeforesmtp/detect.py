@@ -16,6 +16,7 @@ from popbeforesmtp import postconf, survey, wiring
 from popbeforesmtp.addresses import ClientAddress, NetworkSet, parse_address
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.errors import NotPermittedError, UnavailableError
+from popbeforesmtp.text import duration
 
 MAIL_LOGS = tuple(
     Path(path)
@@ -57,7 +58,7 @@ def find(settings: Settings, say: Say, now: datetime) -> Found:
     say(
         "no configuration file: using what is found"
         if settings.path is None
-        else f"configuration: {settings.path}, grace {int(settings.grace.total_seconds())} s"
+        else f"configuration: {settings.path}, grace {duration(settings.grace.total_seconds())}"
     )
     postfix = _postfix(settings, say)
     return Found(

@@ -26,9 +26,6 @@ PROGRAM = rb"[A-Za-z0-9_./@+-]{1,64}"
 TAG_END = rb"(?:\[[0-9]{1,10}\])?: "
 """What stands between a program's name and the text."""
 
-TAG = PROGRAM + TAG_END
-"""A whole tag."""
-
 COMMON = b"(%b|%b)(?:%b (%b)%b)?" % (STAMPS["traditional"], STAMPS["rfc3339"], HOST, PROGRAM, TAG_END)
 """Nearly all headers. Groups: the stamp; the program, where there is a host and a tag. The text is what is left."""
 

@@ -238,4 +238,5 @@ def _fields(authorization: Authorization) -> dict[str, object]:
         "format": authorization.format,
         "source": authorization.origin.source,
         "offset": authorization.origin.offset,
+        **({"uid": authorization.uid, "reason": authorization.why} if authorization.rule == "by hand" else {}),
     }

@@ -13,6 +13,7 @@ from popbeforesmtp.model import LogMessage
 unhurried = settings(deadline=None)
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
+FORGED = b"imap-login: Info: Login: user=<x>, method=PLAIN, rip=9.9.9.9, lip=9.9.9.9"
 
 
 def at(text: str) -> datetime:

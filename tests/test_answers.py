@@ -191,6 +191,17 @@ def test_for_a_while_new_logins_are_refused_too() -> None:
     at_home(after, store=store, clock=clock)
 
 
+def test_the_answer_says_how_long_logins_are_refused_in_truth() -> None:
+    """A later revocation that is shorter takes nothing from one that stands."""
+
+    async def scene(house: House) -> None:
+        await house.ask("revoke", user="alice", until=house.until(86400))
+        for until in (None, house.until(60)):
+            assert (await house.ask("revoke", user="alice", until=until))["until"] == house.until(86400)
+
+    at_home(scene)
+
+
 def test_revoking_an_account_leaves_the_others_on_its_addresses() -> None:
     """The window of another account goes on, to its own end; the map hears of that."""
 

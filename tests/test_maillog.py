@@ -103,6 +103,13 @@ def test_a_grant_says_who_until_when_and_why(stderr: Stderr) -> None:
     )
 
 
+def test_a_grant_by_hand_says_whose_and_what_for(stderr: Stderr) -> None:
+    """As a revocation by hand does."""
+    maillog.granted(replace(GRANT, rule="by hand", uid=1000, why="a printer"))
+    (line,) = stderr.lines()
+    assert line.endswith(' offset=4711 uid=1000 reason="a printer"')
+
+
 def test_a_user_name_cannot_write_a_line_of_its_own(stderr: Stderr) -> None:
     """A name with a line end, an escape sequence or quotes stays within its quotes on its line."""
     maillog.granted(replace(GRANT, user=EVIL))

@@ -54,3 +54,16 @@ def test_the_readme_links_to_what_there_is() -> None:
 
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_every_file_of_the_package_has_its_place_in_the_table() -> None:
+    """Who wants to change something finds it; files in rooms are found by the room."""
+    table = (ROOT / "CONTRIBUTING.md").read_text()
+    files = {path.name for path in (ROOT / "popbeforesmtp").glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert not {name for name in files if f"`{name}`" not in table}
+
+
+def test_every_folder_of_contrib_is_spoken_of() -> None:
+    """Where an administrator reads, or by what make runs: else nobody would find it."""
+    text = README + SETTINGS + COMMANDS + (ROOT / "Makefile").read_text()
+    assert not {path.name for path in (ROOT / "contrib").iterdir() if f"contrib/{path.name}" not in text}

@@ -24,7 +24,9 @@ def whole_lines(name: str | None) -> Iterator[tuple[bytes, int]]:
             while piece := stream.read(_PIECE):
                 yield from ((lines, number) for lines, _, number in cutter.cut(piece))
     except FileNotFoundError:
-        raise UnavailableError(f"{name}: there is no such file") from None
+        raise UnavailableError(
+            f"{name}: there is no such file; name a log, or read the journal by --from journal"
+        ) from None
     except PermissionError:
         raise NotPermittedError(f"{name}: may not be read by this user") from None
     except IsADirectoryError:

@@ -94,10 +94,17 @@ def _why(entry: dict[str, Any]) -> str:
 def _way_out(answer: dict[str, Any]) -> str:
     """Say what would let it relay."""
     refused = next((rule["refuses"] for rule in answer["rules"] if rule["refuses"] is not None), None)
+    if refused is None and answer["seen"]:
+        last = answer["seen"][0]["outcome"].removeprefix("refused: ")
+        refused = last if last in _OF_THE_CLOCK else None
     if refused is None:
-        return "to let it relay: log in to POP or IMAP from there, or `pop-before-smtp grant ADDRESS`"
+        source = " from there" if answer["address"] is not None else ""
+        return f"to let it relay: log in to POP or IMAP{source}, or `pop-before-smtp grant ADDRESS`"
     return f"to let it relay: {_WAYS[refused]}"
 
+
+_OF_THE_CLOCK = ("no usable time stamp", "time stamp in the future")
+"""What the next login meets as well, and no rule can tell of a login now."""
 
 _WAYS = {
     "not written by the server itself": "the line must come from the server's own process; see `scan --explain`",

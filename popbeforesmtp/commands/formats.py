@@ -43,7 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
         write_json([wiring.describe_format(known[name]) for name in names])
     else:
         for name in names:
-            programs = " ".join(program.decode() for program in known[name].programs)
+            programs = (
+                " ".join(program.decode() for program in known[name].programs) or "a log of its own, without programs"
+            )
             print(f"{name:14} {known[name].title}\n{'':14} {programs}")  # noqa: T201
     return 0
 

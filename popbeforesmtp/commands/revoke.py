@@ -1,7 +1,8 @@
 """End windows by hand: of an address, of all that an account opened, or everybody's.
 
 No login that was stamped before opens a window again; the next one after it does, unless --for or --until refuse new
-ones for a while. It is on the disk before it is confirmed. Mail that is being accepted at this moment is not stopped.
+ones for a while; a later revocation never shortens that. It is on the disk before it is confirmed. Mail that is being
+accepted at this moment is not stopped.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     for client in answer["ended"]:
         say(f"{client} may no longer relay")
     if not answer["ended"]:
-        say("nobody who might relay because of that")
+        say("no window was open; logins of before count no more all the same")
     name = "nobody" if arguments.all else escape(arguments.user or str(whom.get("address")))
     if answer["until"] is not None:
         end = local(datetime.fromisoformat(answer["until"]))

@@ -48,18 +48,18 @@ def _show(status: dict[str, Any]) -> None:
     say(f"{'state':16}{status['state']}{', ' + running if running else ''}")
     say(f"{'authorizations':16}{status.get('authorizations', 0)}")
     for sentence in status.get("found", ()):
-        say(f"{'found':16}{escape(sentence)}")
+        say(f"{'at the start':16}{escape(sentence)}")
     for source in status.get("sources", ()):
         behind = "" if source["size"] is None else f", {source['size'] - source['offset']} bytes behind"
         last = f", last line of {source['last_line_at']}" if source["last_line_at"] else ""
         state = f"{escape(source['name'])}: {escape(source['state'])}"
         say(f"{'source':16}{state}{behind}, {source['lines']} lines read{last}")
     for access_map in status.get("maps", ()):
-        say(f"{'map':16}{escape(access_map['name'])}: {escape(access_map['trouble'] or 'true')}")
+        say(f"{'map':16}{escape(access_map['name'])}: {escape(access_map['trouble'] or 'up to date')}")
     block = status.get("block")
     if block is not None:
         say(
-            f"{'blocked':16}{block['blocked']} addresses; {escape(block['name'])}: {escape(block['trouble'] or 'true')}"
+            f"{'blocked':16}{block['blocked']} addresses; {escape(block['name'])}: {escape(block['trouble'] or 'up to date')}"
         )
     for lookup in status.get("lookups", ()):
         say(

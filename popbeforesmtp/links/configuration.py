@@ -7,6 +7,7 @@ from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.links import Finding, Machine, sound, wrong
 from popbeforesmtp.links._access import READ, barrier
 from popbeforesmtp.privileges import require_safe_place
+from popbeforesmtp.text import duration
 
 PLACE = 0
 
@@ -34,4 +35,4 @@ def look(machine: Machine) -> Iterator[Finding]:
             f"{path}: {unsafe}, and who can change it can open the relay", f"chown root {path} && chmod go-w {path}"
         )
     if closed is None and not unsafe:
-        yield sound(f"configuration: {path}, grace {int(machine.settings.grace.total_seconds())} s")
+        yield sound(f"configuration: {path}, grace {duration(machine.settings.grace.total_seconds())}")

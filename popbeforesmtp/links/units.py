@@ -1,11 +1,13 @@
 """The daemon and the sweep come back with the machine: units that are enabled, or a line for cron."""
 
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from popbeforesmtp import postconf
+from popbeforesmtp.config import PATHS
 from popbeforesmtp.links import Finding, Machine, note, sound, wrong
 
 PLACE = 50
@@ -37,9 +39,11 @@ def look(machine: Machine) -> Iterator[Finding]:
         yield sound("cron runs the sweep")
         yield note("there is no systemd here: see to it that the daemon is started with the machine")
     else:
+        named = machine.settings.path
+        config = "" if named is None or named in PATHS else f" --config {shlex.quote(str(named.absolute()))}"
         yield wrong(
             "nothing runs the sweep: should the daemon die, whoever may relay then may do so for ever",
-            "a line in /etc/cron.d/pop-before-smtp: * * * * * root pop-before-smtp sweep",
+            f"a line in /etc/cron.d/pop-before-smtp: * * * * * root pop-before-smtp sweep{config}",
         )
 
 

@@ -21,7 +21,7 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.mtas.exim import open_map
 from tests.end_to_end.exim_server import LINES, LISTED, LISTED_STRANGER, OUTSIDE, OWN, Exim, available, prepared
 from tests.end_to_end.lab import LOG, MAP, Clients, Daemon, Lab, rcpt, wait_for
-from tests.end_to_end.test_maps import LATE, Asked, Logins, at_pace, is_outside, is_within, window_ends
+from tests.end_to_end.maps import LATE, Asked, Logins, at_pace, is_outside, is_within, window_ends
 from tests.end_to_end.test_system import USER, UserDaemon, installed, place, tool  # noqa: F401 - a fixture
 
 Start = Callable[..., Daemon]

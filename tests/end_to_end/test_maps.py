@@ -1,77 +1,40 @@
 """Postfix hears of who may relay through maps of every type: in time, under load, and when something else is dead."""
 
-import contextlib
-import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Self
 
 import pytest
 
 from tests.end_to_end.lab import LOG, MAP, MAP_PORTS, Clients, Daemon, Lab, main_cf, map_name, master_cf, wait_for
+from tests.end_to_end.maps import (
+    CROWD,
+    LATE,
+    Asked,
+    Logins,
+    at_pace,
+    each_type,
+    held,
+    is_outside,
+    is_within,
+    settings,
+    types,
+    window_ends,
+)
 
 Start = Callable[..., Daemon]
 
 CLIENT, STRANGER = "192.0.2.10", "192.0.2.11"
-CROWD = tuple(f"192.0.2.{last}" for last in range(21, 101))
-EACH = 0.1  # seconds from one login of the crowd to the next
-LATE = 1.5  # seconds behind its end within which a window is closed to new connections; a renamed map is gathered for 1
 
 TRIXIE = Path("/var/cache/pop-before-smtp-tests/trixie")  # install-servers has it made
 SHIFT = 1000  # how much higher the ports of the newer Postfix are
-
-each_type = pytest.mark.parametrize("kind", MAP_PORTS)
-
-_WRITER = """
-import sys, syslog
-syslog.openlog("dovecot", 0, syslog.LOG_MAIL)
-for line in sys.stdin:
-    syslog.syslog(syslog.LOG_INFO, line.rstrip("\\n"))
-"""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One recipient on a new connection."""
-
-    client: str
-    began: float
-    ended: float
-    code: int
-
-
-class Logins:
-    """A process that writes login lines through rsyslog, as Dovecot does; and when each of them was written."""
-
-    def __init__(self) -> None:
-        self._writer = subprocess.Popen([sys.executable, "-c", _WRITER], stdin=subprocess.PIPE, text=True)
-        self.began: dict[str, float] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._writer.communicate()
-
-    def write(self, client: str) -> None:
-        """Write one."""
-        self.began[client] = time.time()
-        assert self._writer.stdin is not None
-        self._writer.stdin.write(
-            f"imap-login: Login: user=<alice>, method=PLAIN, rip={client}, lip=198.51.100.1, mpid=1, session=<AAAA>\n"
-        )
-        self._writer.stdin.flush()
 
 
 @pytest.fixture(scope="module")
@@ -111,61 +74,6 @@ def private(folder: Path) -> None:
     subprocess.run(["cp", "-a", f"{folder}/.", copy], check=True)
     subprocess.run(["mount", "--move", copy, folder], check=True)
     Path(copy).rmdir()
-
-
-def types(*inside: str) -> list[str]:
-    """Return what types of maps Postfix can read."""
-    return subprocess.run([*inside, "postconf", "-m"], capture_output=True, text=True, check=True).stdout.split()
-
-
-def settings(*kinds: str) -> str:
-    """Return the part of the configuration that asks for maps of these types. Skips where Postfix has no such type."""
-    if not set(kinds) <= set(types()):
-        pytest.skip(f"this Postfix cannot read all of: {', '.join(kinds)}")
-    return "".join(mta(map_name(kind)) for kind in kinds)
-
-
-def mta(name: str) -> str:
-    """Return the part of the configuration that asks for a map."""
-    return f'[[mta]]\ntype = "postfix"\nmap = "{name}"\n'
-
-
-def held(name: str, clients: Iterable[str]) -> set[str]:
-    """Return which clients Postfix's own tool finds in a map."""
-    query = subprocess.run(
-        ["postmap", "-q", "-", name], input="\n".join(clients), capture_output=True, text=True, check=False
-    )
-    assert query.stderr == ""
-    return {line.partition("\t")[0] for line in query.stdout.splitlines() if line.endswith("\tOK")}
-
-
-def window_ends(grace: float) -> dict[str, float]:
-    """Return when the window of each client that logged in is over, by the stamps in the log."""
-    logins = (line.partition(" ")[::2] for line in LOG.read_text().splitlines() if "-login: Login: " in line)
-    return {
-        text.partition("rip=")[2].partition(",")[0]: datetime.fromisoformat(stamp).timestamp() + grace
-        for stamp, text in logins
-    }
-
-
-def is_within(asked: Asked, shown: Mapping[str, float], ends: Mapping[str, float]) -> bool:
-    """Say whether somebody was asked for who had to be accepted: it was in the map before, and its window was open."""
-    return shown.get(asked.client, asked.began) < asked.began and asked.ended < ends[asked.client]
-
-
-def is_outside(asked: Asked, logins: Mapping[str, float], ends: Mapping[str, float]) -> bool:
-    """Say whether somebody was asked for who had to be refused: a stranger, before the login, or long enough behind."""
-    if asked.client not in logins:
-        return True
-    return asked.ended < logins[asked.client] or asked.began > ends[asked.client] + LATE
-
-
-def at_pace(clients: Sequence[str]) -> Iterator[str]:
-    """Give one client after the other, each at its time; the caller has the time between."""
-    began = time.monotonic()
-    for number, client in enumerate(clients):
-        time.sleep(max(0.0, began + number * EACH - time.monotonic()))
-        yield client
 
 
 def is_accepted_and_then_refused(lab: Lab, daemon: Daemon, kinds: Iterable[str], shift: int = 0) -> None:
@@ -316,136 +224,3 @@ def test_a_map_that_the_classic_daemon_left_is_taken_over(lab: Lab, start: Start
     wait_for("the map holds it", lambda: held(name, [CLIENT]))
     assert lab.clients.rcpt(CLIENT, port).accepted
     assert lab.clients.rcpt(stale[0], port).code == 554
-
-
-@contextlib.contextmanager
-def in_place_of(program: str, script: str) -> Iterator[None]:
-    """Put a script in a program's place, for us alone."""
-    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
-        file.write(script)
-        file.flush()
-        os.fchmod(file.fileno(), 0o755)
-        copy = shutil.copy(file.name, f"{file.name}.copy")  # one that nobody writes to can be run
-    subprocess.run(["mount", "--bind", copy, program], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", program], check=True)
-        Path(copy).unlink()
-
-
-@contextlib.contextmanager
-def failing_postmap(calls: Path) -> Iterator[None]:
-    """Let postmap fail, until it was called three times."""
-    with in_place_of("/usr/sbin/postmap", f"#!/bin/sh\necho >>{calls}\necho postmap: fatal: broken >&2\nexit 1\n"):
-        yield
-        wait_for("it is tried again, and again", lambda: calls.exists() and len(calls.read_text()) >= 3)
-
-
-def test_what_a_failing_postmap_missed_is_made_up_for(lab: Lab, start: Start, tmp_path: Path) -> None:
-    """Meanwhile the map stays as it was, and the socketmap knows all."""
-    name, port, late = map_name("cdb"), MAP_PORTS["cdb"], "192.0.2.12"
-    daemon = start(more=settings("cdb"))
-    assert lab.clients.pop3_login(CLIENT)
-    wait_for("the map holds it", lambda: held(name, [CLIENT]))
-    with failing_postmap(tmp_path / "calls"):
-        assert lab.clients.pop3_login(late)
-        wait_for("the socketmap knows it", lambda: lab.clients.rcpt(late).accepted, seconds=1)
-        assert lab.clients.rcpt(CLIENT, port).accepted
-        assert lab.clients.rcpt(late, port).code == 554
-    assert "postmap: fatal: broken" in daemon.command("status").stdout
-    wait_for("the map holds the other too", lambda: held(name, [CLIENT, late]) == {CLIENT, late})
-    wait_for("it says so", lambda: f"{name} works again" in daemon.said())
-    assert lab.clients.rcpt(late, port).accepted
-
-
-def test_a_failing_postmap_is_said_once(lab: Lab, start: Start, tmp_path: Path) -> None:
-    """However often it is tried again."""
-    daemon = start(more=settings("cdb"))
-    with failing_postmap(tmp_path / "calls"):
-        assert lab.clients.pop3_login(CLIENT)
-    assert daemon.said().count("postmap: fatal: broken") == 1
-
-
-_HANGS = "#!/bin/sh\necho $$ >>{pids}\nexec sleep 600\n"
-
-
-def test_a_hanging_postmap_holds_up_nothing_but_its_map(lab: Lab, start: Start, tmp_path: Path) -> None:
-    """Logins go on, the socketmap answers at once, and the map is made up for."""
-    name, port, late, pids = map_name("hash"), MAP_PORTS["hash"], ["192.0.2.12", "192.0.2.15"], tmp_path / "pids"
-    start(more=settings("hash"))
-    assert lab.clients.pop3_login(CLIENT)
-    wait_for("the map holds it", lambda: held(name, [CLIENT]))
-    with in_place_of("/usr/sbin/postmap", _HANGS.format(pids=pids)):
-        for client in late:
-            assert lab.clients.pop3_login(client)
-            wait_for("the socketmap knows it", lambda client=client: lab.clients.rcpt(client).accepted, seconds=1)
-            wait_for("postmap hangs", lambda: pids.exists() and pids.read_text())
-        assert lab.clients.rcpt(CLIENT, port).accepted
-        assert lab.clients.rcpt(late[0], port).code == 554
-    os.kill(int(pids.read_text()), signal.SIGKILL)
-    wait_for("the map holds all", lambda: held(name, [CLIENT, *late]) == {CLIENT, *late})
-
-
-def test_a_hanging_postmap_does_not_keep_the_daemon_from_ending(lab: Lab, start: Start, tmp_path: Path) -> None:
-    """SIGTERM ends it within seconds, and it says that the map could not be written."""
-    pids = tmp_path / "pids"
-    daemon = start(more=settings("hash"))
-    with in_place_of("/usr/sbin/postmap", _HANGS.format(pids=pids)):
-        assert lab.clients.pop3_login(CLIENT)
-        wait_for("postmap hangs", lambda: pids.exists() and pids.read_text())
-        daemon.process.terminate()
-        wait_for("it says why", lambda: "could not be written in time" in daemon.said())
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            daemon.process.wait(timeout=3)
-        status = daemon.process.poll()
-        for pid in pids.read_text().split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
-    daemon.stop()
-    assert status == 0
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """Mount a small disk for a map."""
-    folder = MAP.parent / "small"
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=0755", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(file: Path) -> None:
-    """Write a file until the disk is full."""
-    with file.open("wb", buffering=0) as opened, contextlib.suppress(OSError):
-        while True:
-            opened.write(b"x" * 512)
-
-
-@each_type
-def test_a_map_on_a_full_disk_keeps_its_content_and_is_made_up_for(
-    lab: Lab, start: Start, small_disk: Path, kind: str
-) -> None:
-    """It is said once; nothing is left lying about."""
-    settings(kind)
-    name, filler = f"{kind}:{small_disk}/clients", small_disk / "filler"
-    daemon = start(more=mta(name))
-    assert lab.clients.pop3_login(CLIENT)
-    wait_for("the map holds it", lambda: held(name, [CLIENT]))
-    mode = [(path.name, path.stat().st_mode) for path in small_disk.iterdir()]
-    fill(filler)
-    with Logins() as logins:
-        for client in at_pace(CROWD):
-            logins.write(client)
-            if "trying again" in daemon.said():
-                break
-    wait_for("the socketmap knows them", lambda: daemon.command("check", client).returncode == 0)
-    left = held(name, [CLIENT, *CROWD])
-    assert CLIENT in left
-    assert client not in left
-    filler.unlink()
-    wait_for("the map holds all", lambda: held(name, logins.began) == logins.began.keys())
-    wait_for("it says so", lambda: f"{name} works again" in daemon.said())
-    assert daemon.said().count("trying again") == 1
-    assert [(path.name, path.stat().st_mode) for path in small_disk.iterdir()] == mode

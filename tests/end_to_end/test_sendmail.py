@@ -18,8 +18,7 @@ from popbeforesmtp.addresses import ClientAddress, parse_network
 from popbeforesmtp.mtas.sendmail import open_map
 from tests.end_to_end import sendmail_server
 from tests.end_to_end.lab import OUTSIDE, OWN, Clients, Daemon, Lab, rcpt, wait_for
-from tests.end_to_end.sendmail_server import MAIL, UNPACKED, Sendmail, recipe
-from tests.end_to_end.test_maps import (
+from tests.end_to_end.maps import (
     CROWD,
     LATE,
     Asked,
@@ -30,6 +29,7 @@ from tests.end_to_end.test_maps import (
     is_within,
     window_ends,
 )
+from tests.end_to_end.sendmail_server import MAIL, UNPACKED, Sendmail, recipe
 
 Start = Callable[..., Daemon]
 

@@ -1,11 +1,12 @@
 """The contract of all links, on a machine that has nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from popbeforesmtp import detect, links, postconf
-from popbeforesmtp.config import Section, Settings
+from popbeforesmtp.config import PATHS, Section, Settings
 from popbeforesmtp.errors import UnavailableError
 from popbeforesmtp.links import Level, Machine, examine, units
 from tests.clocks import FakeClock
@@ -57,3 +58,15 @@ def test_a_link_that_cannot_be_looked_at_hides_no_other(machine: Machine, monkey
     found = dict(examine(machine))
     assert found["store"].found == "this cannot be looked at: the disk is gone"
     assert "mta" in found
+
+
+@pytest.mark.parametrize(
+    ("path", "ending"),
+    [(None, "sweep"), (PATHS[1], "sweep"), (Path("/srv/my mail.toml"), "sweep --config '/srv/my mail.toml'")],
+)
+def test_the_line_for_cron_names_the_configuration_that_is_looked_at(
+    machine: Machine, path: Path | None, ending: str
+) -> None:
+    """Unless it lies where it is looked for anyway."""
+    (finding,) = units.look(replace(machine, settings=replace(machine.settings, path=path)))
+    assert finding.change.endswith(f" root pop-before-smtp {ending}")

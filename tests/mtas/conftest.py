@@ -1,4 +1,4 @@
-"""A configuration of Postfix, and the maps of a test."""
+"""A configuration of Postfix, the maps of a test, a clock, and programs of an administrator's."""
 
 import os
 import subprocess
@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from popbeforesmtp.mtas.postfix import PostfixMap
+from tests.clocks import FakeClock
 from tests.mtas.maps import KINDS, make
+from tests.mtas.programs import Write
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +57,22 @@ def path(tmp_path: Path) -> Path:
 def rung(tmp_path: Path) -> Path:
     """Name the file that ``bell`` writes a line to."""
     return tmp_path / "rung"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Write:
+    """Make a program of some lines of shell; the result is how to run it."""
+
+    def write(text: str, name: str = "program") -> tuple[str, ...]:
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return (str(path),)
+
+    return write
