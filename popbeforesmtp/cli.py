@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from popbeforesmtp import __version__, commands
+from popbeforesmtp.classic import options as classic
 from popbeforesmtp.errors import PopBeforeSmtpError, UsageError
 
 _DESCRIPTION = """\
@@ -32,7 +33,12 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command ``pop-before-smtp`` and return its exit status."""
     try:
-        parsed = _parser().parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        if classic.is_classic(words):
+            from popbeforesmtp.classic import run
+
+            return run.main(words)
+        parsed = _parser().parse_args(words)
         status: int = parsed.run(parsed)
         sys.stdout.flush()
     except PopBeforeSmtpError as error:

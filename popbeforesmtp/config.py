@@ -7,7 +7,7 @@ with the place where it was written, for the one that understands it.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -61,6 +61,7 @@ class Settings:
     store: Section = Section("sqlite", {}, {}, None)
     mtas: tuple[Section, ...] | None = None
     lookups: tuple[Section, ...] | None = None
+    own_formats: Mapping[str, str] = field(default_factory=dict)  # texts, by name: a classic configuration's patterns
 
 
 def load(path: Path | None) -> Settings:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from popbeforesmtp import __version__, config, detect, maillog, report, wiring
+from popbeforesmtp import __version__, detect, maillog, report, wiring
 from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.answers import Answers
 from popbeforesmtp.audit import Audit
@@ -42,24 +42,35 @@ OpenLog = Callable[[Settings], None]
 """Begins to log, or begins anew, as the settings say."""
 
 
-def run(settings: Settings, clock: Clock, *, path: Path | None, open_log: OpenLog, ready: Callable[[], None]) -> None:
+def run(
+    settings: Settings,
+    clock: Clock,
+    *,
+    load: Callable[[], Settings],
+    open_log: OpenLog,
+    ready: Callable[[], None],
+) -> None:
     """Be the daemon until SIGTERM or SIGINT, or until every source has ended.
 
-    ``path`` is the configuration to read again at SIGHUP, None to look for it; ``ready`` is called when the maps are
-    true and the sockets answer.
+    ``load`` reads the configuration again at SIGHUP; ``ready`` is called when the maps are true and the sockets answer.
     """
-    asyncio.run(_Daemon(settings, clock, path, open_log, ready).run())
+    asyncio.run(_Daemon(settings, clock, load, open_log, ready).run())
 
 
 class _Daemon:
     """The parts of a running daemon, by the keys of the sections that asked for them."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, path: Path | None, open_log: OpenLog, ready: Callable[[], None]
+        self,
+        settings: Settings,
+        clock: Clock,
+        load: Callable[[], Settings],
+        open_log: OpenLog,
+        ready: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._path = path
+        self._load = load
         self._open_log = open_log
         self._ready = ready
         self._manager = Manager()
@@ -159,13 +170,17 @@ class _Daemon:
         empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
         self._outputs = Outputs(self._settings, windows, self._clock)
         pipeline = Pipeline(followed=list(self._followed.values()), rules=rules, windows=windows, clock=self._clock)
+        if not progress:  # another program may have kept the same map: whom the log explains does not lose a moment
+            await pipeline.catch_up()
         await self._outputs.start(found)
         self._pipeline = self._answers.pipeline = pipeline
         self._answers.lookups = self._outputs.lookups
         maillog.ready(len(windows.active))
 
     def _open_source(self, section: Section, progress: Mapping[str, Progress], since: datetime) -> Followed:
-        return wiring.open_source(section, progress, since, insecure=self._settings.insecure_log)
+        return wiring.open_source(
+            section, progress, since, insecure=self._settings.insecure_log, own=self._settings.own_formats
+        )
 
     def _rules(self, settings: Settings, found: detect.Found, tombstones: Iterable[Tombstone]) -> Rules:
         """Put together what is configured, what was found out, and what was done by hand. Raises ConfigError."""
@@ -209,7 +224,7 @@ class _Daemon:
 
     async def _reload(self, pipeline: Pipeline) -> None:
         """Build all that is new; only when all of it works, swap it in and let go of what is old."""
-        settings = await asyncio.to_thread(config.load, self._path)
+        settings = await asyncio.to_thread(self._load)
         settings = replace(settings, insecure_log=self._settings.insecure_log)
         wiring.check(settings)
         if _fixed(settings) != _fixed(self._settings):

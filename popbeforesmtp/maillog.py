@@ -28,14 +28,17 @@ _log = logging.getLogger("pop-before-smtp")
 _said: OrderedDict[tuple[Reason, ClientAddress], None] = OrderedDict()
 
 
-def open_log(target: str, *, debug: bool = False, as_json: bool = False) -> None:
+def open_log(
+    target: str, *, debug: bool = False, as_json: bool = False, formatter: logging.Formatter | None = None
+) -> None:
     """Begin to log, or begin anew: a file is opened again, so that a rotated one is let go.
 
-    ``target`` is "stderr", "syslog", or a file's absolute path; ``debug`` adds renewals and other everyday things.
+    ``target`` is "stderr", "stdout", "syslog", or a file's absolute path; ``debug`` adds renewals and other everyday
+    things; ``formatter`` chooses other words.
     Raises CannotCreateError; then the log stays as it was.
     """
     handler, style = _handler(target)
-    handler.setFormatter(_JsonFormatter() if as_json else style)
+    handler.setFormatter(formatter or (_JsonFormatter() if as_json else style))
     for old in _log.handlers:
         with suppress(OSError):  # a full disk
             old.close()
@@ -52,6 +55,8 @@ def _handler(target: str) -> tuple[logging.Handler, logging.Formatter]:
     try:
         if target == "stderr":
             return logging.StreamHandler(sys.stderr), _JournalFormatter() if _is_journal() else timed
+        if target == "stdout":
+            return logging.StreamHandler(sys.stdout), timed
         if target == "syslog":
             _DEV_LOG.stat()  # the handler would not say that it is missing
             syslog = _SyslogHandler(str(_DEV_LOG), logging.handlers.SysLogHandler.LOG_MAIL)

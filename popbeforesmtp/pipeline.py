@@ -19,6 +19,7 @@ from popbeforesmtp.model import Authorization, Block, EventKind, Origin, Reason,
 from popbeforesmtp.windows import Windows
 
 _OUTCOMES = {Change.GRANTED: "granted", Change.RENEWED: "renewed", Change.NONE: "granted; a later end was known"}
+_CATCHING_UP = 5.0  # seconds for which the first start reads before there are maps and answers
 _LOOK = 1.0  # seconds between looks without any event: what events miss is found by then
 _BLOCKS = 16  # blocks read of one source before the others have their turn
 
@@ -62,6 +63,16 @@ class Pipeline:
                 await asyncio.sleep(0)
                 continue
             await self._wait()
+
+    async def catch_up(self) -> None:
+        """Read what the logs hold already, for a few seconds at most; what is left is read by ``run``."""
+        until = self._loop.time() + _CATCHING_UP
+        while self._loop.time() < until:
+            more = [self._read(followed) for followed in self.followed]
+            if not any(more):
+                return
+            self._settle()
+            await asyncio.sleep(0)
 
     def follow(self, followed: Sequence[Followed]) -> None:
         """Follow these sources from now on, and no others; those that were followed before go on as they are."""

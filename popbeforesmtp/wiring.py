@@ -57,13 +57,19 @@ def default(room: ModuleType, name: str, setting: str) -> object:
     return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
 
 
-def engine(units: tuple[str, ...] = (), *, host: str | None = None, insecure: bool = False) -> _engine.Engine:
-    """Make the engine with all formats.
+def engine(
+    units: tuple[str, ...] = (),
+    *,
+    host: str | None = None,
+    insecure: bool = False,
+    chosen: Iterable[_format.Format] | None = None,
+) -> _engine.Engine:
+    """Make the engine with all formats, or with those chosen.
 
     ``units`` are those that journal entries must come from instead, and ``host`` the host; ``insecure`` believes
     logs that can be forged.
     """
-    return _engine.Engine(formats(), units, host=host, insecure=insecure)
+    return _engine.Engine(formats() if chosen is None else chosen, units, host=host, insecure=insecure)
 
 
 def engine_of(chosen: Iterable[_format.Format]) -> Formats:
@@ -89,6 +95,11 @@ def explain(line: bytes, message: LogMessage | None, event: SessionEvent | None,
     return _explain.explain(line, message, event, engine)
 
 
+def read_format(name: str, text: str) -> _format.Format:
+    """Read the text of a format file as one of the administrator's. Raises DataError."""
+    return _format.parse_limited(name, text)
+
+
 def format_text(name: str, folder: Path = FORMATS) -> str:
     """Return a format's file: the administrator's, else the packaged one."""
     own = folder / f"{name}.toml"
@@ -111,18 +122,25 @@ def line_reader(*, journal: bool, zone: ZoneInfo | None = None, previous: dateti
 
 
 def open_source(
-    section: Section, progress: Mapping[str, Progress], since: datetime, *, insecure: bool = False
+    section: Section,
+    progress: Mapping[str, Progress],
+    since: datetime,
+    *,
+    insecure: bool = False,
+    own: Mapping[str, str] | None = None,
 ) -> Followed:
     """Open a source where it was left off; what was written before ``since`` is of no interest any more.
 
-    ``timezone`` is common to all sources: the zone of stamps that name none.
+    ``timezone`` and ``formats`` are common to all sources: the zone of stamps that name none, and the only formats
+    that it is read by. ``own`` are texts of further formats, by their names.
     """
     values = dict(section.values)
     zone = _zone(values.pop("timezone", None), section)
+    chosen = _chosen(values.pop("formats", None), section, own or {})
     left = progress.get(str(values.get("path", section.type)))
     units = values.get("units")
     units = tuple(map(str, units)) if isinstance(units, list) else ()
-    reader = engine(units, host=os.uname().nodename, insecure=insecure)
+    reader = engine(units, host=os.uname().nodename, insecure=insecure, chosen=chosen)
     source: Source = _open(
         sources,
         section,
@@ -240,6 +258,7 @@ def check(settings: Settings) -> None:
     for section in settings.sources or ():
         values = dict(section.values)
         _zone(values.pop("timezone", None), section)
+        _chosen(values.pop("formats", None), section, settings.own_formats)
         _bind(_opening(sources, section, "open_source"), section, values, _FOUND_OUT)
     _bind(_opening(stores, settings.store, "open_store"), settings.store, settings.store.values, ("clock",))
     for section in settings.mtas or ():
@@ -317,6 +336,21 @@ _WORDS: dict[object, str] = {
     str: "a text in quotes",
     tuple[str, ...]: 'a list of texts, as in ["one", "two"]',
 }
+
+
+def _chosen(value: object, section: Section, own: Mapping[str, str]) -> list[_format.Format] | None:
+    """Return the formats that a source is to be read by; None for all. Raises ConfigError."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise section.place("formats").complain(f'{value!r} is no list of formats; write one, as in ["dovecot"]')
+    known = {each.name: each for each in formats()} | {name: read_format(name, text) for name, text in own.items()}
+    for name in value:
+        if name not in known:
+            raise section.place("formats").complain(
+                f"there is no format {name!r}; there are: {', '.join(sorted(known))}"
+            )
+    return [known[name] for name in value]
 
 
 def _zone(value: object, section: Section) -> ZoneInfo | None:

@@ -94,9 +94,8 @@ def test_a_log_that_may_not_be_read_is_said(
         (["check", "host.example"], 64, "'host.example' is no IPv4 or IPv6 address"),
         (["run", "--confg", "x"], 64, "unrecognized arguments: --confg x; try `pop-before-smtp --help`"),
         (["dance"], 64, "argument COMMAND: invalid choice: 'dance'"),
-        ([], 64, "the following arguments are required: COMMAND; try `pop-before-smtp --help`"),
     ],
-    ids=["missing log", "folder", "name for address", "unknown option", "unknown command", "no command"],
+    ids=["missing log", "folder", "name for address", "unknown option", "unknown command"],
 )
 def test_a_mistake_on_the_command_line_is_one_sentence(
     arguments: list[str], status: int, sentence: str, capsys: pytest.CaptureFixture[str]

@@ -41,6 +41,7 @@ FLOORS = (
     ("daemon",),
     ("links",),
     ("snippets",),
+    ("classic",),
     ("commands",),
     ("cli",),
     ("__main__",),

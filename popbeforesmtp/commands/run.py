@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, settings: "Settings", ready: Callable[[], None]) -> None:
     """Give up what is not needed, and be the daemon."""
-    from popbeforesmtp import daemon, maillog, privileges
+    from popbeforesmtp import config, daemon, maillog, privileges
     from popbeforesmtp.clock import SystemClock
 
     def open_log(settings: "Settings") -> None:
@@ -70,4 +70,4 @@ def _run(arguments: argparse.Namespace, settings: "Settings", ready: Callable[[]
     if arguments.user is not None:
         privileges.become(arguments.user)
     open_log(settings)
-    daemon.run(settings, SystemClock(), path=arguments.config, open_log=open_log, ready=ready)
+    daemon.run(settings, SystemClock(), load=lambda: config.load(arguments.config), open_log=open_log, ready=ready)

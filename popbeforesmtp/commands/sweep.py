@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sweep."""
     from popbeforesmtp import config, wiring
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.control import ask
     from popbeforesmtp.errors import DataError, NotPermittedError, PopBeforeSmtpError, UnavailableError
     from popbeforesmtp.rulesettings import NO_RULES
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     errors: list[PopBeforeSmtpError] = []
     try:
-        settings = config.load(arguments.config)
+        settings = bridge.load(arguments.config)
     except (
         PopBeforeSmtpError
     ) as error:  # a daemon that was started before somebody broke it has left its maps all the same

@@ -174,7 +174,7 @@ class Engine:
             time=message.time,
             format=kind.format,
             client=client,
-            user=values.get("user"),
+            user=values.get("user") or self._formats[kind.format].account or None,
             service=kind.service,
             mechanism=mechanism and mechanism.upper(),
             session=values.get("session"),

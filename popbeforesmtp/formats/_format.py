@@ -26,6 +26,7 @@ _KEYS = {
     "owners",
     "begins",
     "services",
+    "account",
     "cut",
     "journal",
     "pattern",
@@ -114,6 +115,7 @@ class Format:
     owners: tuple[str, ...]  # who may own its own log, besides root and the syslog daemon
     begins: tuple[bytes, ...]  # what each message begins with that can mean anything; empty: with anything
     services: Mapping[bytes, str]  # what a captured service, or else a program, is called; else it is called so
+    account: str  # what accounts are called where no line names them; empty: such a login is none
     cut: Cut | None
     journal: Profile | None  # None: not believed from the journal
     patterns: tuple[Pattern, ...]
@@ -154,13 +156,18 @@ def parse(name: str, text: str) -> Format:
     return _parse(name, text, _compile)
 
 
+def parse_limited(name: str, text: str) -> Format:
+    """Read the text of a format file whose patterns are not ours: they are given little time. Raises DataError."""
+    return _parse(name, text, _compile_limited)
+
+
 def load_file(path: Path) -> Format:
     """Read a format file of the administrator's, whose patterns are given little time.
 
     Raises ConfigError with what is wrong and where.
     """
     try:
-        return _parse(path.stem, path.read_text(encoding="utf-8"), _compile_limited)
+        return parse_limited(path.stem, path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (DataError, UnicodeDecodeError) as error:
@@ -187,6 +194,7 @@ def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -
             owners=tuple(str(owner) for owner in _list(data.get("owners", []))),
             begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
             services={_bytes(key): str(value) for key, value in data.get("services", {}).items()},
+            account=str(data.get("account", "")),
             cut=None
             if "cut" not in data
             else Cut(_bytes(data["cut"]["begins"]), compiled(_bytes(data["cut"]["ends"]))),

@@ -1,0 +1,1 @@
+"""The classic's configuration, command line and words."""

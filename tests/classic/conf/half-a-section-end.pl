@@ -1,0 +1,9 @@
+#: error = ":7: this =cut ends a section that was not begun"
+use strict;
+use vars qw($pat $out_pat $grace %file_tail @mynets %db $dbfile $dbvalue $mynet_func $tie_func $flock_func
+    $add_func $del_func $sync_func $tail_init_func $tail_getline_func $log_func $logtime_pat $flock $write $debug);
+
+$log_func = \&syslog;
+=cut #============================ syslog ===============================END=
+
+1;

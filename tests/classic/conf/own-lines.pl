@@ -1,0 +1,37 @@
+#: formats = ["classic-1"]
+#: programs = ["mypopd"]
+#: hold = "24h"
+#: custom = true
+#: note = ["there is no format of ours", "hold"]
+use strict;
+use vars qw(
+    $pat $out_pat $write $flock $debug $reprocess $grace $logto %file_tail
+    @mynets %db $dbfile $dbvalue $logtime_pat
+    $mynet_func $tie_func $flock_func $add_func $del_func $sync_func
+    $tail_init_func $tail_getline_func $log_func
+    $PID_pat $IP_pat $OK_pat $FAIL_pat $OUT_pat
+);
+$PID_pat = '^[LOGTIME] \S+ mypopd\[(\d+)\]: ';
+$IP_pat = $PID_pat . 'peer (\d+\.\d+\.\d+\.\d+)';
+$OK_pat = $PID_pat . 'welcome \S+';
+$FAIL_pat = $PID_pat . 'go away';
+$OUT_pat = $PID_pat . 'farewell';
+
+if (!-f $file_tail{'name'}) {
+    foreach (qw( /nowhere/mail/info /nowhere/mail.log
+		 /nowhere/messages )) {
+	if (-f $_) {
+	    $file_tail{'name'} = $_;
+	    last;
+	}
+    }
+}
+
+if (defined($PID_pat) && defined($IP_pat) && defined($OK_pat)) {
+    eval <<'EOT';
+    # whatever stands here: it isn't run, and its 'quotes are not looked at
+    sub custom_match { if (/$PID_pat/o) { return ($1, $2, 0) } }
+EOT
+}
+
+1; # the last line

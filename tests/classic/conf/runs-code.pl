@@ -1,0 +1,8 @@
+#: stop = ["is not carried over; write the pattern without it"]
+#: note = ["there is no format of ours"]
+use strict;
+use vars qw($pat $out_pat $grace %file_tail @mynets %db $dbfile $dbvalue $mynet_func $tie_func $flock_func
+    $add_func $del_func $sync_func $tail_init_func $tail_getline_func $log_func $logtime_pat $flock $write $debug);
+$pat = '^[LOGTIME] \S+ mypopd: (?{ system("reboot") })from (\d+\.\d+\.\d+\.\d+)';
+
+1;

@@ -1,0 +1,18 @@
+#: source = "-"
+#: formats = ["uw"]
+#: note = ["read by our format uw"]
+use strict;
+use vars qw($pat $out_pat $grace %file_tail @mynets %db $dbfile $dbvalue $mynet_func $tie_func $flock_func
+    $add_func $del_func $sync_func $tail_init_func $tail_getline_func $log_func $logtime_pat $flock $write $debug);
+$file_tail{'name'} = '-';
+$tail_init_func = sub { };
+$tail_getline_func = \&getline_stdin;
+
+sub getline_stdin
+{
+    my $line = <STDIN>;
+    die "that was all\n" unless defined $line;
+    $line;
+}
+
+1;

@@ -1,0 +1,14 @@
+#: log = "syslog"
+#: formats = ["uw"]
+#: note = ["read by our format uw"]
+use strict;
+use vars qw($pat $out_pat $grace %file_tail @mynets %db $dbfile $dbvalue $mynet_func $tie_func $flock_func
+    $add_func $del_func $sync_func $tail_init_func $tail_getline_func $log_func $logtime_pat $flock $write $debug);
+#=cut #============================ syslog =============================START=
+use Sys::Syslog qw(:DEFAULT setlogsock);
+setlogsock('unix');
+openlog('pop-before-smtp', 'pid', 'mail');
+$log_func = \&syslog;
+#=cut #============================ syslog ===============================END=
+
+1;

@@ -1,0 +1,8 @@
+#: error = ":5: { is opened here and never closed"
+use strict;
+use vars qw($pat $out_pat $grace %file_tail @mynets %db $dbfile $dbvalue $mynet_func $tie_func $flock_func
+    $add_func $del_func $sync_func $tail_init_func $tail_getline_func $log_func $logtime_pat $flock $write $debug);
+sub custom_match { if (1) { return (1); }
+$grace = 60;
+
+1;

@@ -1,0 +1,7 @@
+#: error = ":5: a text begins here with ' and never ends"
+use strict;
+use vars qw($pat $out_pat $grace %file_tail @mynets %db $dbfile $dbvalue $mynet_func $tie_func $flock_func
+    $add_func $del_func $sync_func $tail_init_func $tail_getline_func $log_func $logtime_pat $flock $write $debug);
+$dbfile = '/etc/postfix/pop;
+
+1;
