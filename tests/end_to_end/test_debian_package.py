@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,27 +54,52 @@ def with_postfix(tmp_path_factory: pytest.TempPathFactory) -> Path:
         one.install("postfix", "postfix-lmdb", "cron", "logrotate")
         master = one.path("/etc/postfix/master.cf")
         master.write_text(re.sub(r"^smtp +inet", f"{PORT} inet", master.read_text(), flags=re.MULTILINE))
-        one.path("/usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 0\n")  # from now on packages start their daemons
     return folder / "upper"
 
 
-@pytest.fixture
-def bare(lab: Lab, with_postfix: Path, tmp_path: Path) -> Iterator[Machine]:
-    """Give a machine with a Postfix and the lab's mail log, and without our package."""
-    del lab
+@pytest.fixture(scope="module")
+def with_package(with_postfix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install our package too, which starts nothing yet, as policy-rc.d asks."""
+    folder = tmp_path_factory.mktemp("package")
+    with machine(folder, with_postfix, CLEAN) as one:
+        one.install(str(package()))
+        assert one.status(INIT, "status") == 3
+    return folder / "upper"
+
+
+@contextmanager
+def on_the_lab(folder: Path, *layers: Path) -> Iterator[Machine]:
+    """Give a machine that has the lab's mail log, and whose packages start their daemons."""
     LOG.write_text("")
     for left in LOG.parent.glob("pop-before-smtp*"):  # by the machine before
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    with machine(tmp_path / "machine", with_postfix, CLEAN) as one:
+    with machine(folder, *layers, CLEAN) as one:
         subprocess.run(["mount", "--bind", "/var/log", one.path("/var/log")], check=True)
+        one.path("/usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 0\n")
         yield one
 
 
 @pytest.fixture
-def installed(bare: Machine) -> Machine:
-    """Give a machine with our package, just installed."""
-    bare.install(str(package()))
-    return bare
+def bare(lab: Lab, with_postfix: Path, tmp_path: Path) -> Iterator[Machine]:
+    """Give a machine with a Postfix, and without our package."""
+    del lab
+    with on_the_lab(tmp_path / "machine", with_postfix) as one:
+        yield one
+
+
+@pytest.fixture
+def stopped(lab: Lab, with_postfix: Path, with_package: Path, tmp_path: Path) -> Iterator[Machine]:
+    """Give a machine with our package, on which no daemon has run yet."""
+    del lab
+    with on_the_lab(tmp_path / "machine", with_package, with_postfix) as one:
+        yield one
+
+
+@pytest.fixture
+def installed(stopped: Machine) -> Machine:
+    """Give a machine with our package, and its daemon running as the init script starts it."""
+    stopped.run(INIT, "start")
+    return stopped
 
 
 def start_postfix(one: Machine, access_map: str) -> None:
@@ -230,9 +256,9 @@ def classic_package(one: Machine, folder: Path) -> None:
 
 def test_it_takes_the_place_of_debians_own_perl_daemon(lab: Lab, bare: Machine, tmp_path: Path) -> None:
     """By an upgrade, with its configuration and map: who logged in within the grace stays in, who did not goes."""
+    start_postfix(bare, HOSTS)
     files, accounts = bare.files(), bare.accounts()
     classic_package(bare, tmp_path)
-    start_postfix(bare, HOSTS)
     assert lab.clients.imap_login(CLIENT)
     assert may_relay(lab, CLIENT)
     assert may_relay(lab, UNKNOWN)
@@ -249,9 +275,79 @@ def test_it_takes_the_place_of_debians_own_perl_daemon(lab: Lab, bare: Machine, 
     assert entries(bare, HOSTS) == {CLIENT: "ok", OTHER: "ok"}
     bare.run("postfix", "stop")
     bare.run("apt-get", "purge", "-qq", "-y", "--autoremove", USER)
-    left = [name for name in bare.files() if name not in files and not _KEPT.fullmatch(name)]
+    ours = [name for name in bare.files() if not re.match(r"/var/(spool|lib)/postfix/(?!pop-before-smtp)", name)]
+    left = [name for name in ours if name not in files and not _KEPT.fullmatch(name)]
     assert left == ["/var/log/pop-before-smtp.log"]  # a name that the administrator chose
     assert bare.accounts() == accounts
+
+
+def test_the_units_command_reads_the_classics_configuration(lab: Lab, stopped: Machine) -> None:
+    """As systemd calls it, which has no init script to choose: the classic's map is kept, and no other."""
+    conf = (Path(__file__).parents[1] / "classic/conf/debian.pl").read_text()
+    stopped.path(CLASSIC_CONF).parent.mkdir()
+    stopped.path(CLASSIC_CONF).write_text(re.sub(r"^\$logto.*\n", "", conf, flags=re.MULTILINE))
+    unit = stopped.path("/lib/systemd/system/pop-before-smtp.service").read_text()
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    stopped.run("install", "-d", "-o", USER, "/run/pop-before-smtp")  # RuntimeDirectory=
+    stopped.run(*command.split(), "--user", USER, "--daemon", "/run/pop-before-smtp.pid")
+    assert lab.clients.imap_login(CLIENT)
+    wait_for("it may relay", lambda: entries(stopped, HOSTS) == {CLIENT: "ok"})
+    assert not stopped.path("/var/lib/pop-before-smtp/clients.lmdb").exists()
+
+
+def test_the_sweep_ends_windows_without_systemd(lab: Lab, stopped: Machine) -> None:
+    """By cron, to the letter of its line: where the daemon was killed, a window goes on to its end, and no further."""
+    stopped.path("/etc/pop-before-smtp.toml").write_text('grace = "4s"\n')
+    stopped.run(INIT, "start")
+    assert lab.clients.imap_login(CLIENT)
+    wait_for("it may relay", lambda: list(entries(stopped, MAP)) == [CLIENT])
+    stopped.run("sh", "-c", "kill -9 $(cat /run/pop-before-smtp.pid)")
+    *times, user, command = stopped.path("/etc/cron.d/pop-before-smtp").read_text().splitlines()[-1].split(" ", 6)
+    assert times == ["*"] * 5
+    identity = [f"--reuid={user}", f"--regid={user}", "--init-groups"]
+
+    def swept() -> bool:
+        assert stopped.run("setpriv", *identity, "sh", "-c", command) == ""
+        return entries(stopped, MAP) == {}
+
+    wait_for("nobody may relay", swept)
+
+
+def test_its_own_log_is_turned(stopped: Machine) -> None:
+    """The daemon goes on in the new file, without systemd too."""
+    log = stopped.path("/var/log/pop-before-smtp/daemon.log")
+    stopped.path("/etc/pop-before-smtp.toml").write_text('log = "/var/log/pop-before-smtp/daemon.log"\n')
+    stopped.run(INIT, "start")
+    stopped.run("logrotate", "--force", "/etc/logrotate.d/pop-before-smtp")
+    wait_for("it goes on in the new file", lambda: log.read_text() != "")
+    assert "ready authorizations=" in log.with_name("daemon.log.1").read_text()
+    assert stopped.place("/var/log/pop-before-smtp/daemon.log") == (USER, "adm", "0640")
+
+
+def test_as_root_it_keeps_a_map_in_a_folder_of_roots(lab: Lab, stopped: Machine) -> None:
+    """As README.Debian says, where the Perl daemon's configuration names one; removed, it lets nobody in."""
+    conf = (Path(__file__).parents[1] / "classic/conf/debian.pl").read_text()
+    path = stopped.path(CLASSIC_CONF)
+    path.parent.mkdir()
+    path.write_text(conf.replace("/var/lib/pop-before-smtp/hosts", "/etc/postfix/pop-before-smtp"))
+    assert stopped.status(INIT, "start") == 1
+    stopped.path("/etc/default/pop-before-smtp").write_text("DAEMON_USER=root\n")
+    stopped.run(INIT, "start")
+    assert lab.clients.imap_login(CLIENT)
+    kept = "hash:/etc/postfix/pop-before-smtp"
+    wait_for("it may relay", lambda: entries(stopped, kept) == {CLIENT: "ok"})
+    stopped.run("apt-get", "remove", "-qq", "-y", USER)
+    assert entries(stopped, kept) == {}
+
+
+def test_a_daemon_that_cannot_start_is_no_package_half_installed(bare: Machine) -> None:
+    """What must be changed is said, and the daemon starts once it is."""
+    conf = bare.path("/etc/pop-before-smtp.toml")
+    conf.write_text('grace = "for ever"\n')
+    assert "/etc/pop-before-smtp.toml:1: grace" in bare.install(str(package()))
+    assert bare.run("dpkg-query", "-W", "-f", "${Status}", USER) == "install ok installed"
+    conf.write_text('grace = "1h"\n')
+    bare.run(INIT, "start")
 
 
 def test_systemd_finds_no_mistake_and_starts_it_at_boot(tmp_path: Path) -> None:
