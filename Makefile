@@ -7,7 +7,7 @@ BIN = .venv/bin
 
 help:
 	@echo "make run         the daemon, on this machine's mail log or a demonstration log; touches nothing outside a private folder"
-	@echo "make test        everything: lint, types, unit tests, and end-to-end tests with real servers (root, Debian 12, a machine to throw away)"
+	@echo "make test        everything: lint, types, unit tests, faults, and end-to-end tests with real servers (root, Debian 12, a machine to throw away)"
 	@echo "make unit        lint, types and unit tests only; needs no root"
 	@echo "make test-servers  only the tests of other mail servers than Postfix, as root"
 	@echo "make test-deb    only the tests of the Debian package, as root"
@@ -21,9 +21,10 @@ run: .venv/run
 test: lint
 	@[ "$$(id -u)" = 0 ] || { echo "make test needs root, to install and run real servers; make unit does not"; exit 77; }
 	$(BIN)/python -m pytest tests --ignore tests/end_to_end
+	$(BIN)/python -m tests.faults --faults 2000 --seed $(or $(SEED),4711)
 	tests/end_to_end/install-servers
 	tests/end_to_end/make-package
-	POPBEFORESMTP_ALL=1 tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end $(WITH_SENDMAIL)
+	$(BIN)/python -m tests.end_to_end
 
 # The tests of the mail servers that cannot be installed beside Postfix; `make test` runs them too.
 test-servers: .venv/dev

@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from popbeforesmtp import cli, detect, maillog, wiring
 from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.addresses import ClientAddress, NetworkSet, parse_network
+from popbeforesmtp.audit import Audit
+from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock, Moment, SystemClock
 from popbeforesmtp.config import GRACE, Section
 from popbeforesmtp.model import Authorization, Block
@@ -26,6 +28,7 @@ from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.rules import Rules
 from popbeforesmtp.sources import Source
 from popbeforesmtp.sources.file import FileSource
+from popbeforesmtp.windows import Windows
 
 _EARLIER = timedelta(minutes=5)  # as daemon.py has it
 
@@ -91,15 +94,20 @@ async def _catch_up(arguments: argparse.Namespace) -> None:
     followed = wiring.open_source(source, {}, clock.now().wall - GRACE - _EARLIER)
     recorder, active = Recorder(wiring.open_store(Section("memory", {}, {}, None), clock, make=True)), ActiveSet()
     recorder.start()
-    rules = Rules(GRACE, _networks(arguments.trusted), _networks(arguments.never), detect.own_addresses())
-    pipeline = Pipeline(followed=[followed], rules=rules, active=active, recorder=recorder, publishers=[], clock=clock)
+    rules = Rules(
+        GRACE, trusted=_networks(arguments.trusted), never=_networks(arguments.never), own=detect.own_addresses()
+    )
+    windows = Windows(active=active, recorder=recorder, publishers=[], clock=clock, audit=Audit(""))
+    pipeline = Pipeline(
+        followed=[followed], rules=rules, windows=windows, clock=clock, blocking=Blocking(windows, clock)
+    )
     reading = Reading(followed.source, count=arguments.lines > 0)
     running = asyncio.create_task(pipeline.run())
     while not reading.waiting or reading.lines < arguments.lines:
         await asyncio.sleep(0 if arguments.log else 0.001)
         assert not running.done()
     now = clock.now()
-    print(json.dumps({"live": len(active), "peak": _peak(), "counts": pipeline.counts}))
+    print(json.dumps({"live": len(active), "peak": _peak(), "counts": windows.counts}))
     if arguments.list:
         for client in sorted(active):
             print(client, active.expires_at(client, now))

@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from typing import Protocol
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
@@ -35,6 +36,26 @@ class Change(Enum):
     GRANTED = auto()
     RENEWED = auto()
     NONE = auto()  # a later end was known already
+
+
+class Span(Protocol):
+    """A client until a moment on two clocks: of an authorization, all that is kept here."""
+
+    @property
+    def client(self) -> ClientAddress:
+        """Who."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """The end on the wall clock, aware, UTC."""
+
+    @property
+    def deadline(self) -> float:
+        """The end in seconds of CLOCK_BOOTTIME."""
+
+    @property
+    def user(self) -> str:
+        """Whose login it comes from, if any."""
 
 
 class _Agenda:
@@ -86,7 +107,7 @@ class ActiveSet:
     def __iter__(self) -> Iterator[ClientAddress]:
         return iter(self._ends)
 
-    def grant(self, authorization: Authorization, now: Moment) -> Change:
+    def grant(self, authorization: Span, now: Moment) -> Change:
         """Let a client relay; the later end wins, so order and repetition change nothing."""
         client = authorization.client
         wall, boottime = _wall(authorization.expires_at), _micros(authorization.deadline)

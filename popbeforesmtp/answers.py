@@ -12,8 +12,9 @@ from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.control import Answer
 from popbeforesmtp.errors import DataError
 from popbeforesmtp.lookups import Lookup
-from popbeforesmtp.model import Authorization, EventKind, Origin, Reason, SessionEvent, Tombstone
+from popbeforesmtp.model import Authorization, EventKind, Reason, SessionEvent, Tombstone
 from popbeforesmtp.pipeline import Pipeline
+from popbeforesmtp.revocations import newest, overlap
 from popbeforesmtp.stores import StoreError
 
 _LONGEST = timedelta(minutes=65535)
@@ -53,7 +54,11 @@ class Answers:
         now = self._clock.now()
         windows = self.pipeline.windows
         entries = await windows.recorder.entries(now)
-        return [report.describe(entry, now) for entry in entries if windows.active.permits(entry.client, now)]
+        return [
+            report.describe(entry, now)
+            for entry in entries
+            if entry.remaining(now) > 0 and windows.active.permits(entry.client, now)
+        ]
 
     async def _status(self, _: Mapping[str, Any]) -> object:
         common: dict[str, object] = {
@@ -75,15 +80,14 @@ class Answers:
         reason = rules.bar(client, pipeline.rules)
         if reason is not None:
             raise DataError(f"{client} cannot be authorized: {reason}")
-        tombstone = pipeline.rules.tombstones.get(("address", client))
-        granted = rules.by_hand(client, until, now, _uid(question), str(question.get("reason") or ""))
-        windows = pipeline.windows
-        before = await windows.recorder.entries_of(client, now)
-        windows.recorder.closed(client, granted.key)  # an earlier one of this kind, which may have ended later
-        windows.active.settle(client, [entry for entry in before if entry.key != granted.key], now)
-        windows.grant(granted, now)
+        granted = rules.by_hand(client, until, now, _uid(question), _reason(question))
+        before = await pipeline.windows.recorder.entries_of(client, now)
+        pipeline.windows.grant_by_hand(granted, before, now)
+        pipeline.blocking.forgive(client, "granted by hand")
         await self._durable(pipeline, "granted now")
-        still = tombstone is not None and tombstone.until > now.wall
+        login = SessionEvent(EventKind.LOGIN, now.wall, format="", client=client)
+        asked = rules.walk(login, now, pipeline.rules, rules.ALONE, "address")
+        still = Reason.REVOKED in (reason for _, reason in asked)
         return {"address": client, "expires_at": until.isoformat(), "logins_refused": still}
 
     async def _revoke(self, question: Mapping[str, Any]) -> object:
@@ -92,36 +96,40 @@ class Answers:
         until = now.wall if question.get("until") is None else _moment(question["until"], now)
         kind, name = _whom(question)
         if kind == "address":
-            name = prefix_of(ClientAddress(name), pipeline.rules.ipv6_prefix)
-        uid, why = _uid(question), str(question.get("reason") or "")
+            name = rules.granted_to(ClientAddress(name), pipeline.rules)
+        uid, why = _uid(question), _reason(question)
         tombstone = Tombstone(kind, name, now.wall, until, uid, why)
         known = [*pipeline.rules.tombstones.values(), tombstone]
-        pipeline.rules = replace(pipeline.rules, tombstones=rules.newest(known))
+        pipeline.rules = replace(pipeline.rules, tombstones=newest(known))
         pipeline.windows.recorder.revoked(pipeline.rules.tombstones[kind, name])
-        entries = await pipeline.windows.recorder.entries(now)
-        ended = self._take_back(pipeline, entries, kind, name, uid)
+        pipeline.forget(lambda held: _is_meant(held, kind, name))
+        if kind == "user":
+            ended = self._take_back(pipeline, await pipeline.windows.recorder.entries(now), name, uid)
+        else:  # whole addresses: the store need not be asked what is left of them
+            ended = {client for client in pipeline.windows.active if kind == "all" or overlap(client, name)}
+            for client in ended:
+                pipeline.windows.revoke(client, Reason.REVOKED, uid=uid)
         maillog.revoked_by_hand(kind, name, uid, why, len(ended))
         more = {"kind": kind, "uid": uid, "reason": why or None, "until": until.isoformat(), "ended": len(ended)}
         account = name if kind == "user" else ""
-        origin = Origin("by hand", 0)
+        origin = rules.hand(now)
         pipeline.windows.audit("revoke", origin, name if kind == "address" else "", account, now.wall, **more)
         await self._durable(pipeline, "revoked now")
         return {"ended": sorted(ended), "until": until.isoformat() if until > now.wall else None}
 
     def _take_back(
-        self, pipeline: Pipeline, entries: Iterable[Authorization], kind: str, name: str, uid: int | None
-    ) -> set[str]:
-        """Take back what was revoked; return the addresses that may not relay any more."""
+        self, pipeline: Pipeline, entries: Iterable[Authorization], account: str, uid: int | None
+    ) -> set[ClientAddress]:
+        """Take back what an account's logins opened; return the addresses that may not relay any more."""
         windows = pipeline.windows
         by_client: dict[ClientAddress, list[Authorization]] = {}
         for entry in entries:
             by_client.setdefault(entry.client, []).append(entry)
-        ended: set[str] = set()
+        ended: set[ClientAddress] = set()
         for client, theirs in by_client.items():
-            gone = [entry for entry in theirs if _is_meant(entry, kind, name)]
+            gone = [entry for entry in theirs if _is_meant(entry, "user", account)]
             for entry in gone:
                 windows.recorder.closed(client, entry.key)
-                windows.crowds.forget(client, entry.user)
             if gone:
                 windows.settle_with(client, [entry for entry in theirs if entry not in gone], Reason.REVOKED, uid=uid)
                 ended |= set() if client in windows.active else {client}
@@ -138,7 +146,8 @@ class Answers:
         held = [
             entry
             for entry in entries
-            if entry.client in names or (account is not None and entry.user.casefold() == account.casefold())
+            if entry.remaining(now) > 0
+            and (entry.client in names or (account is not None and entry.user.casefold() == account.casefold()))
         ]
         seen = [report.describe_seen(each) for _, each in zip(range(20), pipeline.history.about(names, account))]  # noqa: B905
         answer: dict[str, object] = {
@@ -147,11 +156,13 @@ class Answers:
             "authorizations": [report.describe(entry, now) for entry in held],
             "seen": seen,
             "rules": self._rules(pipeline, client, account, now),
-            "outputs": report.outputs(pipeline, self.lookups, client),
+            "outputs": report.outputs(pipeline, self.lookups, client, now),
             "tombstones": [
                 report.describe_tombstone(each)
                 for (kind, name), each in pipeline.rules.tombstones.items()
-                if kind == "all" or name in names or (account is not None and name == account.casefold())
+                if kind == "all"
+                or (kind == "address" and client is not None and any(overlap(name, known) for known in names))
+                or (kind == "user" and account is not None and name == account.casefold())
             ],
         }
         if client is not None:
@@ -164,18 +175,25 @@ class Answers:
     ) -> list[dict[str, object]]:
         """Ask the rules about a login that would come now: the last one that was seen, at this time."""
         names = frozenset() if client is None else frozenset((client,))
-        last = next((seen for seen in pipeline.history.about(names, account) if seen.event.user), None)
-        if last is not None and last.event.client is not None:
-            event = replace(last.event, kind=EventKind.LOGIN, time=now.wall)
-        elif client is not None:
-            event = SessionEvent(EventKind.LOGIN, now.wall, format="", client=client, user="(any account)")
+        logins = [
+            seen.event
+            for seen in pipeline.history.about(names, account)
+            if seen.event.user and seen.event.client is not None and seen.event.kind is EventKind.LOGIN
+        ]
+        last = next((event for event in logins if event.genuine), next(iter(logins), None))
+        if last is None:  # nobody can say how they would log in
+            last = SessionEvent(EventKind.LOGIN, None, format="", client=client, user=account)
+            about = "account" if client is None else "address"
         else:
-            return []
-        address = event.client or ClientAddress("")
-        standing = pipeline.windows.standing(rules.granted_to(address, pipeline.rules), event.user or "", now)
+            about = ""
+        event = replace(last, time=now.wall)
+        standing = rules.ALONE
+        if event.client is not None:
+            address = rules.granted_to(event.client, pipeline.rules)
+            standing = pipeline.windows.standing(address, event.user or "", now)
         return [
-            {"asks": asks, "refuses": reason, "address": address, "user": event.user}
-            for asks, reason in rules.walk(event, now, pipeline.rules, standing)
+            {"asks": asks, "refuses": reason, "address": event.client, "user": event.user}
+            for asks, reason in rules.walk(event, now, pipeline.rules, standing, about)
         ]
 
     async def _durable(self, pipeline: Pipeline, what: str) -> None:
@@ -194,15 +212,18 @@ class Answers:
 def _is_meant(entry: Authorization, kind: str, name: str) -> bool:
     if kind == "all":
         return True
-    return entry.client == name if kind == "address" else entry.user.casefold() == name
+    return overlap(entry.client, name) if kind == "address" else entry.user.casefold() == name
 
 
 def _whom(question: Mapping[str, Any]) -> tuple[str, str]:
     """Return what is revoked: kind and name, as a tombstone has them."""
     if question.get("all"):
         return "all", ""
-    if question.get("user"):
-        return "user", str(question["user"]).casefold()
+    if question.get("user") is not None:
+        name = str(question["user"]).casefold()
+        if not name.strip() or not _is_storable(name):
+            raise DataError("that is no account's name")
+        return "user", name
     return "address", _address(question)
 
 
@@ -211,6 +232,23 @@ def _address(question: Mapping[str, Any]) -> ClientAddress:
     if client is None:
         raise DataError("that is no IPv4 or IPv6 address")
     return client
+
+
+def _reason(question: Mapping[str, Any]) -> str:
+    """Return the reason that somebody gave, with bytes that are no UTF-8 written out."""
+    text = str(question.get("reason") or "")
+    if not _is_storable(text):
+        raise DataError("that reason is no text")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _is_storable(text: str) -> bool:
+    """Say whether text comes from bytes, as all of a command line does; JSON can say more."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _uid(question: Mapping[str, Any]) -> int | None:

@@ -8,6 +8,7 @@ import json
 import logging
 import logging.handlers
 import socket
+from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +18,7 @@ from popbeforesmtp import maillog
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.errors import CannotCreateError
 from popbeforesmtp.model import Authorization, Origin
-from popbeforesmtp.text import escape
+from popbeforesmtp.text import escape, quote
 
 _JOURNAL = Path("/run/systemd/journal/socket")
 
@@ -98,7 +99,8 @@ class Audit:
     def close(self) -> None:
         """Let go of the trail."""
         if self._sink is not None:
-            self._sink.close()
+            with suppress(OSError):  # a full disk; what was written last is lost
+                self._sink.close()
 
 
 class _File:
@@ -137,7 +139,7 @@ class _Journal:
 
     def write(self, fields: dict[str, object]) -> None:
         texts = {name.upper(): escape(str(value)) for name, value in fields.items()}  # escaped: no LF in a value
-        message = " ".join(f"{name}={escape(str(value))}" for name, value in fields.items() if name != "time")
+        message = " ".join(f"{name}={quote(str(value))}" for name, value in fields.items() if name != "time")
         lines = [f"MESSAGE={message}", "PRIORITY=6", "SYSLOG_IDENTIFIER=pop-before-smtp-audit"]
         lines += [f"PBS_{name}={value}" for name, value in texts.items()]
         self._socket.sendto("".join(f"{line}\n" for line in lines).encode(), str(_JOURNAL))

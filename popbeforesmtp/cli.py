@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import pkgutil
 import sys
@@ -32,6 +33,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command ``pop-before-smtp`` and return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know a letter of somebody's name
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         words = sys.argv[1:] if arguments is None else list(arguments)
         if classic.is_classic(words):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from popbeforesmtp.blocksettings import BlockSettings, read_block
 from popbeforesmtp.errors import ConfigError, NotPermittedError
 from popbeforesmtp.places import Places, Where, parse_duration
 from popbeforesmtp.privileges import group_number
@@ -60,6 +61,7 @@ class Settings:
     sources: tuple[Section, ...] | None = None
     store: Section = Section("sqlite", {}, {}, None)
     mtas: tuple[Section, ...] | None = None
+    block: BlockSettings | None = None
     lookups: tuple[Section, ...] | None = None
     own_formats: Mapping[str, str] = field(default_factory=dict)  # texts, by name: a classic configuration's patterns
 
@@ -109,7 +111,7 @@ class _Reader:
         self._places = Places(path, text)
 
     def settings(self, data: Mapping[str, object]) -> Settings:
-        tables = ("rules", "window", "source", "store", "mta", "lookup")
+        tables = ("rules", "window", "source", "store", "mta", "lookup", "block")
         self._refuse_control(data, "", 0)
         self._places.refuse_unknown(
             data, "", ("grace", "hold", "control", "control_group", "log", "audit", "stop", *tables)
@@ -127,6 +129,7 @@ class _Reader:
             sources=self._sections(data, "source"),
             store=self._section("store", self._places.table(data, "store"), 0) if "store" in data else Settings().store,
             mtas=self._sections(data, "mta"),
+            block=read_block(self._places, data),
             lookups=self._sections(data, "lookup"),
         )
 

@@ -15,6 +15,8 @@ CROWD = 20
 
 
 Name = TypeVar("Name")
+Owner = TypeVar("Owner")
+_NOBODY = mark("")  # of what was granted by hand
 
 
 class Crowds:
@@ -22,15 +24,22 @@ class Crowds:
 
     def __init__(self, *, of_accounts: bool = False) -> None:
         self._of_accounts = of_accounts  # whether each account's addresses are counted too; that costs memory
-        self._accounts: dict[ClientAddress, dict[int, float]] = {}  # only where there was more than one
+        self._accounts: dict[
+            ClientAddress, dict[int, float]
+        ] = {}  # only where there was more than one, or addresses are counted
         self._addresses: dict[int, dict[ClientAddress, float]] = {}
 
     def granted(self, client: ClientAddress, user: str, end: float, before: Before | None) -> None:
-        """Take in a login; ``before`` tells of the one that gave the client its window, where one goes on."""
+        """Take in a login, or a grant by hand, where the account is empty.
+
+        ``before`` tells of the login that gave the client its window, where one goes on.
+        """
         account = mark(user)
         known = self._accounts.get(client)
-        if known is None and before is not None and before[0] != account:
-            known = self._accounts[client] = {before[0]: before[1]}
+        if known is None and (self._of_accounts or (before is not None and before[0] != account)):
+            known = self._accounts[client] = {} if before is None else _one(before)
+        if not user:
+            return
         if known is not None:
             known[account] = max(end, known.get(account, 0.0))
         if self._of_accounts:
@@ -39,38 +48,35 @@ class Crowds:
 
     def ended(self, client: ClientAddress) -> None:
         """Forget a client."""
-        self._accounts.pop(client, None)
+        for account in self._accounts.pop(client, ()):
+            self._addresses.get(account, {}).pop(client, None)
 
     def accounts(self, client: ClientAddress, user: str, now: float, before: Before | None) -> int:
         """Return how many other accounts a client may relay through."""
         known = self._accounts.get(client)
         if known is None:
-            known = {} if before is None else {before[0]: before[1]}
+            known = {} if before is None else _one(before)
         return len(_live(known, now).keys() - {mark(user)})
 
     def addresses(self, client: ClientAddress, user: str, now: float) -> int:
         """Return how many other clients may relay through an account."""
-        account = mark(user)
-        left = _live(self._addresses.get(account, {}), now)
-        if left:
-            self._addresses[account] = left
-        else:
-            self._addresses.pop(account, None)
-        return len(left.keys() - {client})
+        return len(_live(self._addresses.get(mark(user), {}), now).keys() - {client})
 
-    def forget(self, client: ClientAddress, user: str) -> None:
-        """Forget that an account may relay from a client."""
-        self._accounts.get(client, {}).pop(mark(user), None)
-        self._addresses.get(mark(user), {}).pop(client, None)
+    def count_addresses(self, *, of_accounts: bool) -> None:
+        """Begin anew to count each account's addresses, or no longer do."""
+        self._of_accounts = of_accounts
+        self._addresses.clear()
+
+    def settle(self, client: ClientAddress) -> None:
+        """Forget what accounts are on a client; those that are left are told anew."""
+        if client in self._accounts:
+            self.ended(client)
+            self._accounts[client] = {}
 
     def purge(self, now: float) -> None:
         """Let go of what has ended."""
-        for account in list(self._addresses):
-            left = _live(self._addresses[account], now)
-            if left:
-                self._addresses[account] = left
-            else:
-                del self._addresses[account]
+        self._addresses = _purged(self._addresses, now)
+        self._accounts = _purged(self._accounts, now)
 
     def crowded(
         self, now: float, clients: Iterable[ClientAddress] | None = None
@@ -80,6 +86,15 @@ class Crowds:
             count = len(_live(self._accounts.get(client, {}), now))
             if count >= CROWD:
                 yield client, count
+
+
+def _one(before: Before) -> dict[int, float]:
+    """Return the account that gave a window; none where it was granted by hand."""
+    return {} if before[0] == _NOBODY else {before[0]: before[1]}
+
+
+def _purged(known: dict[Owner, dict[Name, float]], now: float) -> dict[Owner, dict[Name, float]]:
+    return {owner: left for owner, ends in known.items() if (left := _live(ends, now))}
 
 
 def _live(ends: dict[Name, float], now: float) -> dict[Name, float]:

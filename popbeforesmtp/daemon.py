@@ -11,13 +11,13 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from popbeforesmtp import __version__, detect, maillog, report, wiring
 from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.answers import Answers
 from popbeforesmtp.audit import Audit
+from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.control import ControlServer
@@ -28,7 +28,9 @@ from popbeforesmtp.notify import Manager
 from popbeforesmtp.outputs import Outputs, empty_forgotten
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.recorder import Recorder
-from popbeforesmtp.rules import Rules, bar, newest
+from popbeforesmtp.revocations import newest
+from popbeforesmtp.rules import Rules, taken_back
+from popbeforesmtp.rulesettings import Stamps
 from popbeforesmtp.stores import Progress, Store
 from popbeforesmtp.windows import Windows
 
@@ -79,6 +81,7 @@ class _Daemon:
         self._pipeline: Pipeline | None = None
         self._followed: dict[str, Followed] = {}
         self._outputs: Outputs | None = None
+        self._rules_known: Stamps = []  # of the files that the rules were read from
 
     async def run(self) -> None:
         maillog.starting(__version__, os.getpid())
@@ -141,6 +144,7 @@ class _Daemon:
         now = self._clock.now()
         store.set_stopped(None)
         store.purge(now)
+        self._rules_known = self._settings.rules.stamps()
         rules = self._rules(self._settings, found, store.tombstones())
         windows = Windows(
             active=ActiveSet(),
@@ -153,8 +157,8 @@ class _Daemon:
         )
         held = []
         for kept in store.load(now):
-            reason = bar(kept.client, rules)
-            if reason is not None:  # the configuration was changed while we were away
+            reason = taken_back(kept, rules, now)
+            if reason is not None:  # the configuration was changed while we were away, or a revocation was cut short
                 windows.revoke(kept.client, reason)
             elif kept.rule == "hold" and not rules.hold:
                 recorder.closed(kept.client, kept.key)
@@ -167,9 +171,17 @@ class _Daemon:
         for followed in self._followed.values():
             followed.held = held
         recorder.start()
-        empty_forgotten(store, found.mtas)  # before the others: two names may mean one file
-        self._outputs = Outputs(self._settings, windows, self._clock)
-        pipeline = Pipeline(followed=list(self._followed.values()), rules=rules, windows=windows, clock=self._clock)
+        empty_forgotten(store, _kept(self._settings, found))  # before the others: two names may mean one file
+        blocking = Blocking(windows, self._clock)
+        blocking.obey(None if self._settings.block is None else self._settings.block.limit)
+        self._outputs = Outputs(self._settings, windows, blocking, self._clock)
+        pipeline = Pipeline(
+            followed=list(self._followed.values()),
+            rules=rules,
+            windows=windows,
+            clock=self._clock,
+            blocking=blocking,
+        )
         if not progress:  # another program may have kept the same map: whom the log explains does not lose a moment
             await pipeline.catch_up()
         await self._outputs.start(found)
@@ -230,6 +242,7 @@ class _Daemon:
         if _fixed(settings) != _fixed(self._settings):
             raise ConfigError(f"{settings.path}: [store] and control cannot change while the daemon runs; restart it")
         self._answers.found.clear()
+        rules_known = await asyncio.to_thread(settings.rules.stamps)
         found = await asyncio.to_thread(detect.find, settings, self._say, self._clock.now().wall)
         rules = self._rules(settings, found, pipeline.rules.tombstones.values())
         windows, outputs = pipeline.windows, self._outputs
@@ -246,9 +259,9 @@ class _Daemon:
             audit = windows.audit if settings.audit == self._settings.audit else Audit(settings.audit)
             self._open_log(settings)
             left = await windows.recorder.entries(self._clock.now())
-            await windows.recorder.keep_maps([wiring.map_key(section) for section in found.mtas])
+            await windows.recorder.keep_maps([wiring.map_key(section) for section in _kept(settings, found)])
             undo.pop_all()
-        self._settings, self._followed = settings, followed
+        self._settings, self._followed, self._rules_known = settings, followed, rules_known
         if audit is not windows.audit:
             windows.audit.close()
             windows.audit = audit
@@ -271,19 +284,20 @@ class _Daemon:
 
     async def _watch_rules(self, pipeline: Pipeline) -> None:
         """Read the files of the rules again when they change; one that is wrong changes nothing, and is said once."""
-        known: list[tuple[int, ...]] = []
         while True:
             await asyncio.sleep(_RULES_EVERY)
             settings = self._settings
-            stamps = await asyncio.to_thread(_stamps, settings.rules.files())
-            if stamps == known:
+            stamps = await asyncio.to_thread(settings.rules.stamps)
+            if settings is not self._settings or stamps == self._rules_known:
                 continue
-            known = stamps
+            self._rules_known = stamps
             try:
                 new = await asyncio.to_thread(settings.rules.rules, settings.grace, settings.hold)
             except PopBeforeSmtpError as error:
                 maillog.trouble(f"the rules stay as they were: {error}")
                 pipeline.rules_trouble = str(error)
+                continue
+            if settings is not self._settings:  # the configuration was read again meanwhile, and these files with it
                 continue
             found = pipeline.rules
             pipeline.obey(replace(new, trusted=found.trusted, own=found.own, tombstones=found.tombstones))
@@ -291,16 +305,9 @@ class _Daemon:
             maillog.notice("the files of [rules] were read again")
 
 
-def _stamps(paths: Iterable[Path]) -> list[tuple[int, ...]]:
-    """Return what changes when one of some files does."""
-    stamps: list[tuple[int, ...]] = []
-    for path in paths:
-        try:
-            status = path.stat()
-            stamps.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        except OSError:
-            stamps.append(())
-    return stamps
+def _kept(settings: Settings, found: detect.Found) -> tuple[Section, ...]:
+    """Return what has to be emptied once it is configured no longer."""
+    return (*found.mtas, *wiring.told_of_blocked(settings))
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:

@@ -3,12 +3,14 @@
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
+from heapq import merge
+from operator import itemgetter
 from typing import NamedTuple
 
-from popbeforesmtp.model import Origin, SessionEvent
+from popbeforesmtp.model import EventKind, Origin, SessionEvent
 
-_MOST = 5000
-"""Decisions that are remembered, about 2 MiB; older ones stand in the log."""
+_MOST = 2500
+"""Decisions of each kind that are remembered, about 1 MiB; older ones stand in the log."""
 
 
 class Seen(NamedTuple):
@@ -21,18 +23,23 @@ class Seen(NamedTuple):
 
 
 class History:
-    """The last decisions, the oldest first."""
+    """The last decisions; what strangers can cause as often as they like pushes no login out."""
 
     def __init__(self) -> None:
-        self._seen: deque[Seen] = deque(maxlen=_MOST)
+        self._logins: deque[tuple[int, Seen]] = deque(maxlen=_MOST)
+        self._others: deque[tuple[int, Seen]] = deque(maxlen=_MOST)  # failures, and what the server did not write
+        self._count = 0
 
     def add(self, seen: Seen) -> None:
         """Remember a decision."""
-        self._seen.append(seen)
+        self._count += 1
+        login = seen.event.kind is EventKind.LOGIN and seen.event.genuine
+        (self._logins if login else self._others).append((self._count, seen))
 
     def about(self, clients: frozenset[str], account: str | None) -> Iterator[Seen]:
         """Give what was decided about some addresses, or about an account, the newest first."""
-        for seen in reversed(self._seen):
+        both = merge(reversed(self._logins), reversed(self._others), key=itemgetter(0), reverse=True)
+        for _, seen in both:
             user = seen.event.user or ""
             if seen.event.client in clients or (account is not None and user.casefold() == account.casefold()):
                 yield seen

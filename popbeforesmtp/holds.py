@@ -5,7 +5,7 @@ format only once that format's logouts are being seen, and no longer when many l
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.model import Authorization
@@ -66,13 +66,15 @@ class Holds:
         while self._open and next(iter(self._open.values())).remaining(now) <= 0:
             self._open.popitem(last=False)
         session = held.origin.source, held.session
-        before = self._open.pop(session, None)
+        before = self._open.get(session)
+        same = before is None or (before.client, before.key) == (held.client, held.key)
+        if live or not same:
+            self._open.pop(session, None)
         if live:
             self._open[session] = held
         else:
             self._waiting[session] = held
-        same = before is None or (before.client, before.key) == (held.client, held.key)
-        return before if live and not same else None
+        return None if same else before
 
     def due(self) -> Iterator[Authorization]:
         """Give, once, those that waited and are open still."""
@@ -87,6 +89,11 @@ class Holds:
         self._logins[format_name] = 0
         self._waiting.pop((log, session), None)
         return self._open.pop((log, session), None)
+
+    def forget(self, ended: Callable[[Authorization], bool]) -> None:
+        """Forget the sessions whose windows were ended before their time."""
+        self._open = OrderedDict((session, held) for session, held in self._open.items() if not ended(held))
+        self._waiting = {session: held for session, held in self._waiting.items() if not ended(held)}
 
     def all(self) -> list[Authorization]:
         """Forget and return all that is held."""

@@ -178,6 +178,16 @@ def refused(client: ClientAddress, user: str, reason: Reason, source: str, offse
     _say(level, "refused", client=client, user=user, reason=reason, stamp=at, source=source, offset=offset)
 
 
+def blocked(client: ClientAddress, failures: int, until: datetime) -> None:
+    """Too many logins from an address, or an IPv6 /64, have failed."""
+    _say(logging.INFO, "blocked", client=client, failures=failures, until=utc(until))
+
+
+def unblocked(client: ClientAddress, why: str) -> None:
+    """An address or network that was blocked is so no longer."""
+    _say(logging.INFO, "unblocked", client=client, reason=why)
+
+
 def left_out(name: str, client: ClientAddress, why: str) -> None:
     """A map cannot hold a client that may relay."""
     _say(logging.WARNING, "left-out", client=client, map=name, reason=why)

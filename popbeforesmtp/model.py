@@ -80,6 +80,7 @@ class SessionEvent:
     writer: bytes = b""  # who wrote the line, in formats of which lines are read together
     cut: bool = False  # the end of the line is missing, and may be taken for a line of its own
     ends: bool = False  # the line ends as a whole one does
+    size: int = 0  # bytes of the message, where there is a writer
 
 
 class Verdict(StrEnum):
@@ -101,6 +102,7 @@ class Reason(StrEnum):
     STALE = "older than the grace period"
     NEVER = "never-authorized network"
     OWN = "address of this host"
+    PREFIX = "network of another length than is granted"
     TRUSTED = "trusted network"
     REVOKED = "revoked by hand"
     SERVICE = "service that opens no relay"
@@ -121,7 +123,7 @@ class Origin:
 
     source: str  # the log's path, or its name; "by hand"
     offset: int  # bytes of the log before the line
-    cursor: str = ""  # of the journal's entry, where it is one
+    cursor: str = ""  # of the journal's entry, where it is one; of what is done by hand, its time
 
 
 @dataclass(frozen=True, slots=True)

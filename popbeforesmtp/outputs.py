@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 
 from popbeforesmtp import detect, maillog, wiring
+from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.errors import PopBeforeSmtpError
@@ -17,9 +18,11 @@ from popbeforesmtp.windows import Windows
 class Outputs:
     """All outputs, by the keys of what asked for them: a section, and the rules that it must say."""
 
-    def __init__(self, settings: Settings, windows: Windows, clock: Clock) -> None:
+    def __init__(self, settings: Settings, windows: Windows, blocking: Blocking, clock: Clock) -> None:
         self._settings = settings
         self._windows = windows
+        self._blocking = blocking
+        self._block: Publisher | None = None
         self._clock = clock
         self._publishers: dict[str, Publisher] = {}
         self._sections: dict[str, Section] = {}
@@ -39,6 +42,8 @@ class Outputs:
             publisher.start()
             maillog.found(f"access map: {publisher.name}")
         self._windows.publishers = list(self._publishers.values())
+        for section in wiring.told_of_blocked(self._settings):
+            await self._tell_blocked(wiring.open_map(section))
         for section in found.lookups:
             self._lookups[_key(section, self._settings)] = lookup = wiring.open_lookup(section, self._settings.rules)
             await lookup.start(self._windows.permits)
@@ -46,6 +51,11 @@ class Outputs:
     async def prepare(self, settings: Settings, found: detect.Found, undo: AsyncExitStack) -> "Swap":
         """Build all that is new beside what is old; ``undo`` takes it back where something else fails."""
         swap = Swap(settings, found, await self._new_publishers(settings, found, undo), {})
+        if _told(settings) != _told(self._settings):
+            swap.told = [wiring.open_map(section) for section in wiring.told_of_blocked(settings)]
+            if self._block is not None:  # nobody would take anybody out of it any more
+                undo.callback(self._block.owe)
+                await self._block.empty()
         swap.lookups |= await self._new_lookups(settings, found, undo)
         names = {publisher.name for publisher in swap.publishers.values()}
         for publisher in self._publishers.values():
@@ -58,6 +68,11 @@ class Outputs:
         """Take what was prepared, and let go of the old."""
         old, self._publishers, self._lookups = self._publishers, swap.publishers, swap.lookups
         self._sections = {_key(section, swap.settings): section for section in swap.found.mtas}
+        if swap.told is not None:
+            await self._let_go_of_blocked()
+            for access_map in swap.told:
+                await self._tell_blocked(access_map)
+        self._blocking.obey(None if swap.settings.block is None else swap.settings.block.limit)
         self._settings = swap.settings
         self._windows.publishers = list(self._publishers.values())
         names = {publisher.name for publisher in self._publishers.values()}
@@ -74,6 +89,21 @@ class Outputs:
         """Write what is waiting into the maps, and let go of them."""
         for publisher in self._publishers.values():
             await publisher.close()
+        await self._let_go_of_blocked()
+
+    async def _tell_blocked(self, access_map: AccessMap) -> None:
+        """Begin to tell a program who is blocked."""
+        self._block = Publisher(access_map, lambda: self._blocking.blocked.ends(self._clock.now()))
+        await self._block.make_true()
+        self._blocking.told = self._block
+        self._block.start()
+        maillog.found(f"blocked clients are told to: {self._block.name}")
+
+    async def _let_go_of_blocked(self) -> None:
+        """Take out all that are blocked: nobody would later."""
+        if self._block is not None:
+            await self._block.close(empty=True)
+            self._block = self._blocking.told = None
 
     def _publisher(self, section: Section, settings: Settings, access_map: AccessMap | None = None) -> Publisher:
         access_map = access_map or wiring.open_map(section, settings.rules)
@@ -141,6 +171,7 @@ class Swap:
         self.found = found
         self.publishers = publishers
         self.lookups = lookups
+        self.told: list[AccessMap] | None = None  # who hears of the blocked; None: as before
 
 
 def empty_forgotten(store: Store, sections: Sequence[Section]) -> None:
@@ -156,6 +187,10 @@ def empty_forgotten(store: Store, sections: Sequence[Section]) -> None:
             failed.append(f"{section.type} {section.values['map']}")
             maillog.failed(f"{section.values['map']} is configured no longer, and could not be emptied: {error}")
     store.set_maps([*failed, *map(wiring.map_key, sections)])
+
+
+def _told(settings: Settings) -> list[str]:
+    return [section.key for section in wiring.told_of_blocked(settings)]
 
 
 def _key(section: Section, settings: Settings) -> str:

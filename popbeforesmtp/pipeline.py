@@ -5,11 +5,12 @@ store hear of it, each in a thread of its own. Nothing here waits for either.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from popbeforesmtp import maillog, rules
 from popbeforesmtp.active import Change
+from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.errors import PopBeforeSmtpError
 from popbeforesmtp.following import Followed
@@ -19,6 +20,7 @@ from popbeforesmtp.model import Authorization, Block, EventKind, Origin, Reason,
 from popbeforesmtp.windows import Windows
 
 _OUTCOMES = {Change.GRANTED: "granted", Change.RENEWED: "renewed", Change.NONE: "granted; a later end was known"}
+_OVER = "its grace period is over; its session may be open"
 _CATCHING_UP = 5.0  # seconds for which the first start reads before there are maps and answers
 _LOOK = 1.0  # seconds between looks without any event: what events miss is found by then
 _BLOCKS = 16  # blocks read of one source before the others have their turn
@@ -34,10 +36,12 @@ class Pipeline:
         rules: rules.Rules,
         windows: Windows,
         clock: Clock,
+        blocking: Blocking | None = None,
     ) -> None:
         self.followed = followed
         self.rules = rules
         self.windows = windows
+        self.blocking = blocking or Blocking(windows, clock)
         self.history = History()
         self.rules_trouble: str | None = None  # a file of the rules that cannot be read again
         self._clock = clock
@@ -58,6 +62,7 @@ class Pipeline:
             more = [self._read(followed) for followed in self.followed]
             self._settle()
             self.windows.expire()
+            self.blocking.expire()
             self._look_after()
             if any(more):
                 await asyncio.sleep(0)
@@ -82,6 +87,7 @@ class Pipeline:
         for old in self.followed:
             if old not in followed:
                 old.source.close()
+                self._let_go(old)  # nobody sees its sessions end any more
         self.followed = followed
         self._mind_ends()
         self._bell.set()
@@ -93,8 +99,7 @@ class Pipeline:
         """
         if not new_rules.hold:
             for followed in self.followed:
-                for held in followed.holds.all():
-                    self.windows.close(held)
+                self._let_go(followed)
         self.rules = new_rules
         self._mind_ends()
         self.windows.obey(new_rules, left)
@@ -102,6 +107,19 @@ class Pipeline:
             reason = rules.bar(client, new_rules)
             if reason is not None:
                 self.windows.revoke(client, reason)
+        self.blocking.spare(new_rules)
+
+    def _let_go(self, followed: Followed) -> None:
+        """Take back what the open sessions of a source hold."""
+        for held in (*followed.holds.all(), *followed.held):
+            self.windows.close(held)
+        followed.held = ()
+
+    def forget(self, ended: Callable[[Authorization], bool]) -> None:
+        """Forget the open sessions of windows that were ended before their time."""
+        for followed in self.followed:
+            followed.holds.forget(ended)
+            followed.held = [held for held in followed.held if not ended(held)]
 
     def _look_after(self) -> None:
         """See, now and then, whether the maps are still there, and whether the logs still show us anything."""
@@ -110,6 +128,7 @@ class Pipeline:
         self._check_at = self._loop.time() + _LOOK
         for publisher in self.windows.publishers:
             publisher.check()
+        self.blocking.look()
         for followed in self.followed:
             warnings = followed.sight.warnings(self._clock.now())
             if followed.forgeable is not None:
@@ -193,6 +212,7 @@ class Pipeline:
     def _hear(self, followed: Followed, event: SessionEvent, origin: Origin) -> None:
         """Take in what a server reports of a session."""
         self.windows.counts[event.kind if event.genuine else "forged"] += 1
+        self.blocking.hear(event, origin, self.rules)
         if event.kind is EventKind.LOGIN:
             if event.genuine:
                 followed.sight.logged_in(self._clock.now(), live=followed.live)
@@ -207,7 +227,9 @@ class Pipeline:
         elif event.kind is EventKind.FAILURE and event.client is not None:
             self.history.add(Seen(event, origin, "failed login"))
             if self.rules.revoke_after_failures:
-                self.windows.failed(event.client, self.rules.revoke_after_failures)
+                ended = self.windows.failed(event.client, self.rules.revoke_after_failures)
+                if ended is not None:
+                    self.forget(lambda held: held.client == ended)
 
     def _decide(self, followed: Followed, event: SessionEvent, origin: Origin) -> None:
         now, client, user = self._clock.now(), event.client, event.user or ""
@@ -230,8 +252,9 @@ class Pipeline:
         authorization = decision.authorization
         if authorization is None:
             return
-        change = self.windows.grant(authorization, now)
-        self.history.add(Seen(event, origin, _OUTCOMES[change], authorization.expires_at))
+        over = authorization.remaining(now) <= 0  # only its session may still open something
+        outcome = _OVER if over else _OUTCOMES[self.windows.grant(authorization, now)]
+        self.history.add(Seen(event, origin, outcome, authorization.expires_at))
         if held and event.key is not None:
             self._hold(followed, rules.hold(authorization, session_name(event.format, event.key), now, self.rules), now)
 
@@ -248,9 +271,22 @@ class Pipeline:
         for followed in self.followed:
             if followed.live:
                 for held in followed.holds.due():
-                    self.windows.grant(held, self._clock.now())
+                    self._take_up(held)
         if self.windows.unsettled and (self._settling is None or self._settling.done()):
             self._settling = asyncio.create_task(self._settle_them(), name="settle")
+
+    def _take_up(self, held: Authorization) -> None:
+        """Let in the client of a session that was found open; much may have been decided since its login was read."""
+        now = self._clock.now()
+        standing = self.windows.standing(held.client, held.user, now)
+        reason = rules.taken_back(held, self.rules, now) or rules.limited(standing, self.rules.limits)
+        if reason is None:
+            self.windows.grant(held, now)
+            return
+        self.windows.counts[f"refused: {reason}"] += 1
+        maillog.refused(held.client, held.user, reason, held.origin.source, held.origin.offset, held.login_at)
+        more = {"format": held.format, "service": held.service or None, "reason": reason}
+        self.windows.audit("refuse", held.origin, held.client, held.user, now.wall, **more)
 
     async def _settle_them(self) -> None:
         with suppress(PopBeforeSmtpError):  # the recorder has said it; it is tried again at the next turn

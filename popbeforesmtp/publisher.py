@@ -85,14 +85,14 @@ class Publisher:
         self._look = True
         self._wake.set()
 
-    def says(self, client: ClientAddress) -> str:
-        """Say what the map says of a client, as far as we wrote it."""
+    def says(self, client: ClientAddress, otherwise: str) -> str:
+        """Say what the map says of a client, as far as we wrote it; ``otherwise`` of those that are not in it."""
         why = self._map.cannot_hold(client)
         if why is not None:
             return f"cannot hold it: {why}"
         if self.trouble is not None:
             return f"not known: {self.trouble}"
-        return "may relay" if client in self._active() else "not found"
+        return "may relay" if client in self._active() else otherwise
 
     def owe(self) -> None:
         """Bring the whole active set to the map again."""

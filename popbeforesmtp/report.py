@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.addresses import ClientAddress, prefix_of
 from popbeforesmtp.audit import decision_id
+from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.following import Followed
 from popbeforesmtp.history import Seen
@@ -62,15 +63,20 @@ def describe_tombstone(tombstone: Tombstone) -> dict[str, object]:
     }
 
 
-def outputs(pipeline: Pipeline, lookups: Iterable[Lookup], client: ClientAddress | None) -> list[dict[str, object]]:
+def outputs(
+    pipeline: Pipeline, lookups: Iterable[Lookup], client: ClientAddress | None, now: Moment
+) -> list[dict[str, object]]:
     """Say what each output says of an address now, for ``explain``."""
     if client is None:
         return []
-    may = pipeline.windows.permits(client)
-    said: list[dict[str, object]] = [
-        {"name": lookup.report().name, "says": "may relay" if may else "not found"} for lookup in lookups
-    ]
-    return said + [{"name": each.name, "says": each.says(client)} for each in pipeline.windows.publishers]
+    windows, rules = pipeline.windows, pipeline.rules
+    otherwise = "refused, for its network is restricted" if client in rules.restricted else "not found"
+    live = "may relay" if windows.permits(client) else otherwise
+    said: list[dict[str, object]] = [{"name": lookup.report().name, "says": live} for lookup in lookups]
+    key = client if client in windows.active else prefix_of(client, rules.ipv6_prefix)
+    said += [{"name": each.name, "says": each.says(key, otherwise)} for each in windows.publishers]
+    told = pipeline.blocking.told
+    return said if told is None else [*said, {"name": told.name, "says": pipeline.blocking.says(client, now)}]
 
 
 def _source(followed: Followed) -> dict[str, object]:
@@ -91,9 +97,15 @@ def status(pipeline: Pipeline, lookups: Iterable[Lookup], now: Moment) -> dict[s
         "counts": dict(pipeline.windows.counts),
         "sources": [_source(followed) for followed in pipeline.followed],
         "maps": [{"name": publisher.name, "trouble": publisher.trouble} for publisher in pipeline.windows.publishers],
+        "block": _block(pipeline.blocking),
         "lookups": [asdict(lookup.report()) for lookup in lookups],
         "warnings": warnings(pipeline, now),
     }
+
+
+def _block(blocking: Blocking) -> dict[str, object] | None:
+    told = blocking.told
+    return None if told is None else {"blocked": len(blocking.blocked), "name": told.name, "trouble": told.trouble}
 
 
 def warnings(pipeline: Pipeline, now: Moment) -> list[str]:
@@ -110,7 +122,7 @@ def warnings(pipeline: Pipeline, now: Moment) -> list[str]:
             found.append(f"{source.name}: nothing is believed: {followed.forgeable}")
         found += [f"{source.name}: {warning}" for warning in followed.sight.warnings(now).values()]
     found += [f"{each.name}: {each.trouble}" for each in pipeline.windows.publishers if each.trouble]
-    return found + pipeline.windows.crowded(now) + pipeline.unheld()
+    return found + pipeline.blocking.warnings() + pipeline.windows.crowded(now) + pipeline.unheld()
 
 
 def summary(pipeline: Pipeline, now: Moment) -> str:

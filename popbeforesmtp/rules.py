@@ -5,7 +5,7 @@ the answer is the shorter leave: a stale login gives none, and a stamp in the fu
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from popbeforesmtp.accounts import EVERYBODY, NOBODY, Accounts
 from popbeforesmtp.addresses import NEVER, NO_NETWORKS, ClientAddress, NetworkSet, prefix_of
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.model import Authorization, Decision, EventKind, Origin, Reason, SessionEvent, Tombstone, Verdict
+from popbeforesmtp.revocations import Tombstones, concerning
 
 AHEAD = timedelta(seconds=60)
 """How far a stamp may be ahead of our clock; two hosts that keep time are closer together."""
@@ -56,6 +57,7 @@ class Rules:
     hold: timedelta = _NO_TIME  # how long a session that stays open keeps its client authorized, at most
     trusted: NetworkSet = NO_NETWORKS  # may relay anyway, and need no authorization
     never: NetworkSet = NO_NETWORKS  # besides the built-in ones
+    restricted: NetworkSet = NO_NETWORKS  # refused by the mail server, but for clients that may relay; for `explain`
     own: frozenset[ClientAddress] = frozenset()  # this host's addresses: a webmail or a proxy, never a client
     accounts: Accounts = EVERYBODY
     deny_accounts: Accounts = NOBODY  # wins over accounts
@@ -65,7 +67,7 @@ class Rules:
     limits: Limits = NO_LIMITS
     revoke_after_failures: int = 0  # failed logins from an address since its last login; zero for never
     ipv6_prefix: int = 128  # bits: a login from an IPv6 address authorizes this network
-    tombstones: Mapping[tuple[str, str], Tombstone] = field(default_factory=dict)  # by kind and name
+    tombstones: Tombstones = field(default_factory=dict)
 
     @property
     def longest(self) -> timedelta:
@@ -124,13 +126,40 @@ def decide(
 
 
 def walk(
-    event: SessionEvent, now: Moment, rules: Rules, standing: Standing, *, held: bool = False
+    event: SessionEvent, now: Moment, rules: Rules, standing: Standing, about: str = ""
 ) -> list[tuple[str, Reason | None]]:
-    """Return each check in its order, and why it refuses a login, or None where it lets it pass."""
-    if event.client is None:
-        return []
-    case = _Case(event, event.client, event.user or "", now, rules, standing, held)
-    return [(check.asks, check.refuses(case)) for check in CHECKS]
+    """Return each check in its order, and why it refuses a login, or None where it lets it pass.
+
+    ``about`` leaves out all but those that ask about an "address" or an "account", where no more is known of the login.
+    """
+    case = _Case(event, event.client or ClientAddress(""), event.user or "", now, rules, standing, held=False)
+    return [(check.asks, check.refuses(case)) for check in CHECKS if not about or about in check.about]
+
+
+def taken_back(kept: Authorization, rules: Rules, now: Moment) -> Reason | None:
+    """Say why an authorization that was given before holds no more: its network, or a revocation."""
+    reason = bar(kept.client, rules)
+    if reason is not None:
+        return reason
+    by_hand = kept.rule == "by hand"  # that holds also while logins are refused
+    for tombstone in _tombstones(kept.client, kept.user, rules):
+        if kept.login_at <= tombstone.at or (now.wall < tombstone.until and not by_hand):
+            return Reason.REVOKED
+    return None
+
+
+def limited(standing: Standing, limits: Limits) -> Reason | None:
+    """Say which limit has been reached."""
+    found = (each(standing, limits) for each in (_accounts_limit, _addresses_limit, _rate_limit, _clients_limit))
+    return next((reason for reason in found if reason is not None), None)
+
+
+def proves(event: SessionEvent, now: Moment, rules: Rules) -> bool:
+    """Say that an event is somebody's proof of who they are, of a time that can be; whether it opens relay or not."""
+    if event.kind is not EventKind.LOGIN or event.client is None:
+        return False
+    case = _Case(event, event.client, event.user or "", now, rules, ALONE, held=False)
+    return all(check.refuses(case) is None for check in _PROOF)
 
 
 def hold(authorization: Authorization, session: str, now: Moment, rules: Rules) -> Authorization:
@@ -151,7 +180,7 @@ def by_hand(client: ClientAddress, until: datetime, now: Moment, uid: int | None
         service="",
         login_at=now.wall,
         format="",
-        origin=Origin("by hand", 0),
+        origin=hand(now),
         rule="by hand",
         session="by hand",
         uid=uid,
@@ -159,10 +188,16 @@ def by_hand(client: ClientAddress, until: datetime, now: Moment, uid: int | None
     )
 
 
+def hand(now: Moment) -> Origin:
+    """Return what something goes back to that is done by hand: there is no line, so its time names it."""
+    return Origin("by hand", 0, now.wall.isoformat())
+
+
 def bar(client: ClientAddress, rules: Rules) -> Reason | None:
     """Say why an address may never be authorized, also if it was before the rules were changed."""
     if "/" in client:
-        return _bar_network(ipaddress.IPv6Network(client), rules)
+        network = ipaddress.IPv6Network(client)
+        return Reason.PREFIX if network.prefixlen != rules.ipv6_prefix else _bar_network(network, rules)
     if client in NEVER or client in rules.never:
         return Reason.NEVER
     return Reason.OWN if client in rules.own else None
@@ -252,16 +287,20 @@ def _revoked(case: _Case) -> Reason | None:
 
     Stamps have whole seconds: of the second of the revocation none counts.
     """
-    names = (("all", ""), ("address", case.client), ("user", case.user.casefold()))
-    networks = (("address", prefix_of(case.client, case.rules.ipv6_prefix)),)
-    for name in (*names, *networks):
-        tombstone = case.rules.tombstones.get(name)
-        if tombstone is None:
-            continue
+    for tombstone in _tombstones(case.client, case.user, case.rules):
         old = case.event.time is None or case.event.time <= tombstone.at
         if old or case.now.wall < tombstone.until:
             return Reason.REVOKED
     return None
+
+
+def _tombstones(client: ClientAddress, user: str, rules: Rules) -> Iterator[Tombstone]:
+    """Give the revocations that concern an account on a client."""
+    if not rules.tombstones:
+        return iter(())
+    whole = "/" in client
+    network = client if whole else prefix_of(client, rules.ipv6_prefix)
+    return concerning(rules.tombstones, client, network, client if whole else granted_to(client, rules), user)
 
 
 def _service(case: _Case) -> Reason | None:
@@ -287,21 +326,35 @@ def _account(case: _Case) -> Reason | None:
 
 
 def _accounts(case: _Case) -> Reason | None:
-    return _at_limit(case.rules.limits.accounts_per_address, case.standing.accounts, Reason.ACCOUNTS)
+    return _accounts_limit(case.standing, case.rules.limits)
 
 
 def _addresses(case: _Case) -> Reason | None:
-    return _at_limit(case.rules.limits.addresses_per_account, case.standing.addresses, Reason.ADDRESSES)
+    return _addresses_limit(case.standing, case.rules.limits)
 
 
 def _rate(case: _Case) -> Reason | None:
-    if case.standing.live:
-        return None
-    return _at_limit(case.rules.limits.grants_per_minute, case.standing.recent, Reason.RATE)
+    return _rate_limit(case.standing, case.rules.limits)
 
 
 def _clients(case: _Case) -> Reason | None:
-    return None if case.standing.live else _at_limit(case.rules.limits.clients, case.standing.clients, Reason.LIVE)
+    return _clients_limit(case.standing, case.rules.limits)
+
+
+def _accounts_limit(standing: Standing, limits: Limits) -> Reason | None:
+    return _at_limit(limits.accounts_per_address, standing.accounts, Reason.ACCOUNTS)
+
+
+def _addresses_limit(standing: Standing, limits: Limits) -> Reason | None:
+    return _at_limit(limits.addresses_per_account, standing.addresses, Reason.ADDRESSES)
+
+
+def _rate_limit(standing: Standing, limits: Limits) -> Reason | None:
+    return None if standing.live else _at_limit(limits.grants_per_minute, standing.recent, Reason.RATE)
+
+
+def _clients_limit(standing: Standing, limits: Limits) -> Reason | None:
+    return None if standing.live else _at_limit(limits.clients, standing.clients, Reason.LIVE)
 
 
 def _at_limit(limit: int, count: int, reason: Reason) -> Reason | None:
@@ -309,42 +362,35 @@ def _at_limit(limit: int, count: int, reason: Reason) -> Reason | None:
 
 
 class Check(NamedTuple):
-    """One rule: what it asks, and what says why it refuses."""
+    """One rule: what it asks, what says why it refuses, and what alone has to be known for that."""
 
     asks: str
     refuses: Callable[[_Case], Reason | None]
+    about: tuple[str, ...] = ()  # "address", "account"; empty where the login itself must be known
 
 
-CHECKS: tuple[Check, ...] = (
+_PROOF: tuple[Check, ...] = (
     Check("written by the server itself", _forged),
     Check("names an account", _empty),
     Check("somebody proved who they are", _anonymous),
     Check("has a time", _no_time),
     Check("the time is not in the future", _future),
+)
+
+CHECKS: tuple[Check, ...] = (
+    *_PROOF,
     Check("younger than its grace period", _stale),
-    Check("the address may be authorized at all", _never),
-    Check("the address needs an authorization", _trusted),
-    Check("later than every revocation", _revoked),
+    Check("the address may be authorized at all", _never, ("address",)),
+    Check("the address needs an authorization", _trusted, ("address",)),
+    Check("later than every revocation", _revoked, ("address", "account")),
     Check("the service opens relay", _service),
     Check("encrypted, where that is asked for", _tls),
     Check("the mechanism opens relay", _mechanism),
-    Check("the account is not denied", _denied),
-    Check("the account opens relay", _account),
-    Check("few enough accounts on the address", _accounts),
-    Check("few enough addresses of the account", _addresses),
-    Check("few enough clients let in within the last minute", _rate),
-    Check("few enough clients that may relay", _clients),
+    Check("the account is not denied", _denied, ("account",)),
+    Check("the account opens relay", _account, ("account",)),
+    Check("few enough accounts on the address", _accounts, ("address",)),
+    Check("few enough addresses of the account", _addresses, ("account",)),
+    Check("few enough clients let in within the last minute", _rate, ("address",)),
+    Check("few enough clients that may relay", _clients, ("address",)),
 )
 """All rules in the order in which they are asked; the cheap and the general come first."""
-
-
-def newest(tombstones: Iterable[Tombstone]) -> dict[tuple[str, str], Tombstone]:
-    """Put tombstones in the form that rules ask, of each name the one that says most."""
-    found: dict[tuple[str, str], Tombstone] = {}
-    for tombstone in tombstones:
-        name = (tombstone.kind, tombstone.name)
-        old = found.get(name)
-        if old is not None:
-            tombstone = replace(tombstone, at=max(old.at, tombstone.at), until=max(old.until, tombstone.until))
-        found[name] = tombstone
-    return found

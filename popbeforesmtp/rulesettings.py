@@ -15,6 +15,9 @@ from popbeforesmtp.rules import NO_LIMITS, SERVICES, Limits, Rules, Window
 LONGEST = timedelta(minutes=65535)
 """The longest window."""
 
+Stamps = list[tuple[int, ...]]
+"""Of some files."""
+
 _Entry = TypeVar("_Entry")
 
 _SETTINGS = (
@@ -49,6 +52,17 @@ class RuleSettings:
         entries = (*self.never, *self.accounts, *self.deny_accounts)
         return tuple(dict.fromkeys(Path(entry) for entry in entries if entry.startswith("/")))
 
+    def stamps(self) -> Stamps:
+        """Return what changes when one of those files does, or who may read it."""
+        stamps: Stamps = []
+        for path in self.files():
+            try:
+                status = path.stat()
+                stamps.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+            except OSError:
+                stamps.append(())
+        return stamps
+
     def rules(self, grace: timedelta, hold: timedelta) -> Rules:
         """Read the files, and return the rules but for what is found out. Raises ConfigError."""
         return Rules(
@@ -64,6 +78,7 @@ class RuleSettings:
             limits=self.limits,
             revoke_after_failures=self.revoke_after_failures,
             ipv6_prefix=self.ipv6_prefix,
+            restricted=NetworkSet(self.restrict) if self.restrict else NO_NETWORKS,
         )
 
 
@@ -94,7 +109,7 @@ def read_rules(places: Places, data: Table) -> RuleSettings:
         accounts=_texts(table.get("accounts", ["*"]), where("accounts"), '["*@example.com", "alice"]'),
         deny_accounts=_texts(table.get("deny_accounts", []), where("deny_accounts"), '["root"]'),
         services=_services(table.get("services"), where("services")) or SERVICES,
-        mechanisms=_texts(table.get("mechanisms", ["*"]), where("mechanisms"), '["CRAM-MD5", "SCRAM-*"]'),
+        mechanisms=_texts(table.get("mechanisms", ["*"]), where("mechanisms"), '["CRAM-MD5", "SCRAM-*"]', files=False),
         tls=tls,
         ipv6_prefix=_number(table.get("ipv6_prefix", 128), where("ipv6_prefix"), 48, 128),
         restrict=tuple(parse_network(text) for text in _networks(table.get("restrict", []), where("restrict"), "")),
@@ -143,7 +158,10 @@ def _windows(places: Places, data: Table) -> tuple[Window, ...]:
 def _services(value: object, where: Where) -> frozenset[str]:
     if value is None:
         return frozenset()
-    return frozenset(name.lower() for name in _texts(value, where, '["pop3", "imap"]', files=False))
+    services = frozenset(name.lower() for name in _texts(value, where, '["pop3", "imap"]', files=False))
+    if not services:
+        raise where.complain('names no service; write ["pop3", "imap"], or leave it out')
+    return services
 
 
 def _number(value: object, where: Where, least: int, most: int) -> int:
@@ -157,7 +175,7 @@ def _texts(value: object, where: Where, example: str, *, files: bool = True) -> 
         raise where.complain(f"{value!r} is no list of texts; write {example}")
     for text in value:
         if text.startswith("/") and not files:
-            raise where.complain(f"{text!r}: files can be named in [rules] only; write the names here")
+            raise where.complain(f"{text!r}: only accounts, deny_accounts and never name files; write the names here")
     return tuple(value)
 
 
@@ -201,7 +219,7 @@ def _entries(entries: Sequence[str], read: Callable[[str], _Entry]) -> list[_Ent
             continue
         path = Path(entry)
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "it is no UTF-8 text"
             raise ConfigError(f"{path}: cannot be read: {why}; make it, or leave it out of [rules]") from None

@@ -1,11 +1,12 @@
 """Reads the lines of one session together.
 
 A logout carries no address, its login did. Some servers write the address on a line of its own, before the login. And a
-logger that cuts long records may make a line of what a stranger sent; what follows a cut record is not believed.
+logger that cuts long records may make a line of what a stranger sent; what follows a cut record is not believed until
+the logger cannot but be in step again.
 """
 
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
 
@@ -15,7 +16,10 @@ from popbeforesmtp.model import EventKind, SessionEvent
 _OPEN = 100_000  # open sessions that are remembered at most; the oldest is forgotten first
 _WAITING = 10_000  # connections whose login is waited for at most
 _PATIENCE = timedelta(seconds=120)  # from a connection to its login
-_DOUBTED = 2  # records behind a cut one that may be its rest
+_REST = 2  # records that a line makes behind its first one, which was cut; the last has three bytes at most
+_HELD = 3  # records behind a silence that may be of a line which the logger held back all the while
+_SILENCE = timedelta(seconds=5)  # for which no logger keeps anything back that it could write
+_AHEAD = 65536  # bytes that a logger can be behind, all in all: what a pipe takes
 
 _Key = tuple[str, str]
 K = TypeVar("K")
@@ -29,6 +33,35 @@ class _Connection(NamedTuple):
     time: datetime
 
 
+@dataclass(slots=True)
+class _Doubt:
+    """A writer whose records may be pieces of lines, and what it has written since the last one that surely was."""
+
+    time: datetime | None  # of its last record
+    rest: int = _REST  # records that may be the rest of the cut one
+    records: int = 0
+    size: int = 0  # bytes
+    held: int | None = None  # records that may have been held back; None before it has fallen silent
+
+    def clears(self, event: SessionEvent) -> bool:
+        """Say whether a record is whole for sure, for the writer must be in step again; else take it in.
+
+        formats/courier.toml says how long a logger can be out of step. Whoever is silent waits for more to write: then
+        it has no more than what it held back, in three records.
+        """
+        silent = self.time is not None and event.time is not None and event.time - self.time >= _SILENCE
+        if silent and self.held is None and self.records >= _REST:
+            self.held = _HELD
+        if self.held == 0 or self.size >= _AHEAD:
+            return True
+        if self.held is not None:
+            self.held -= 1
+        self.time = event.time
+        self.records += 1
+        self.size += event.size
+        return False
+
+
 class Sessions:
     """The sessions of one source."""
 
@@ -36,7 +69,7 @@ class Sessions:
         self.limit = limit  # open sessions that are remembered at most
         self._open: OrderedDict[_Key, ClientAddress] = OrderedDict()
         self._waiting: OrderedDict[_Key, _Connection] = OrderedDict()
-        self._doubted: OrderedDict[bytes, int] = OrderedDict()  # writers, and records not to be believed any more
+        self._doubted: OrderedDict[bytes, _Doubt] = OrderedDict()  # by writer
 
     @property
     def unsettled(self) -> bool:
@@ -58,6 +91,8 @@ class Sessions:
             return event if event.kind in (EventKind.LOGIN, EventKind.LOGOUT, EventKind.FAILURE) else None
         if event.writer and not self._is_whole(event):
             return None
+        if event.cut:  # its end, where the server writes the address, is missing: what stands there is a name's
+            event = replace(event, client=None)
         key = None if event.key is None else (event.format, event.key)
         match event.kind:
             case EventKind.CONNECT:
@@ -80,13 +115,20 @@ class Sessions:
         return event
 
     def _is_whole(self, event: SessionEvent) -> bool:
-        """Say whether a record cannot be the rest of one that was cut; remember if the next one can."""
-        left = self._doubted.pop(event.writer, 0)
+        """Say whether a record cannot be a piece of a line that was cut; remember where such pieces may follow.
+
+        A failure lets nobody in, so it is doubted only where it may be the rest of the very line that was cut.
+        """
+        doubt = self._doubted.get(event.writer)
+        if doubt is not None and doubt.clears(event):
+            del self._doubted[event.writer]
+            doubt = None
+        rest = doubt is not None and doubt.rest > 0
         if event.cut:
-            _remember(self._doubted, event.writer, _DOUBTED, _WAITING)
-        elif left > 1 and not event.ends:
-            _remember(self._doubted, event.writer, left - 1, _WAITING)
-        return not left
+            _remember(self._doubted, event.writer, _Doubt(event.time), _WAITING)
+        elif doubt is not None:
+            doubt.rest = 0 if event.ends else max(0, doubt.rest - 1)
+        return doubt is None or (event.kind is EventKind.FAILURE and not rest)
 
     def _connect(self, key: _Key | None, event: SessionEvent) -> None:
         if key is None or event.client is None or event.time is None:

@@ -46,6 +46,7 @@ class Windows:
         self._clock = clock
         self._limits = limits
         self._prefix = prefix
+        self._purge_at = 0.0  # when to let go of what has ended, by CLOCK_BOOTTIME
         self._failures: Counter[ClientAddress] = Counter()  # of clients that may relay, since their last login
         self._recent: deque[float] = deque()  # when clients were let in within the last minute, by CLOCK_BOOTTIME
         self._unsettled: set[ClientAddress] = set()
@@ -68,17 +69,15 @@ class Windows:
         """Count as other rules ask from now on; ``left`` are all authorizations that there are."""
         self._prefix = new.ipv6_prefix
         if bool(new.limits.addresses_per_account) != bool(self._limits.addresses_per_account):
-            self.crowds = Crowds(of_accounts=bool(new.limits.addresses_per_account))
-            for each in left:
-                self.crowds.granted(each.client, each.user, each.expires_at.timestamp(), None)
+            self.crowds.count_addresses(of_accounts=bool(new.limits.addresses_per_account))
+            self._count(left)
         self._limits = new.limits
 
     def restore(self, kept: Authorization, now: Moment) -> None:
         """Take up an authorization of before a restart; the maps are made true from all of them."""
         before = self.active.before(kept.client, now)
         self.active.grant(kept, now)
-        if kept.user:
-            self.crowds.granted(kept.client, kept.user, kept.expires_at.timestamp(), before)
+        self.crowds.granted(kept.client, kept.user, kept.expires_at.timestamp(), before)
 
     def standing(self, client: ClientAddress, user: str, now: Moment) -> rules.Standing:
         """Return what there is, as far as a limit asks for it."""
@@ -86,6 +85,7 @@ class Windows:
         if self._limits == rules.NO_LIMITS:
             return rules.Standing(live=live)
         wall, limits = now.wall.timestamp(), self._limits
+        self.expire()  # who has left is in nobody's way
         while self._recent and self._recent[0] <= now.boottime - _MINUTE:
             self._recent.popleft()
         return rules.Standing(
@@ -107,29 +107,38 @@ class Windows:
         before = self.active.before(client, now)
         change = self.active.grant(new, now)
         self.recorder.granted(new)
+        self.crowds.granted(client, new.user, new.expires_at.timestamp(), before)
         if new.user:
-            self.crowds.granted(client, new.user, new.expires_at.timestamp(), before)
             self._warn_of_crowd(client, now)
+        first = change is Change.GRANTED or new.rule == "by hand"
+        (maillog.granted if first else maillog.renewed)(new)
+        self.audit.granted("grant" if first else "renew", new, now.wall)
         if change is Change.NONE:
             return change
-        if change is Change.RENEWED:
-            self.counts["renewed"] += 1
-            maillog.renewed(new)
-            self.audit.granted("renew", new, now.wall)
-        else:
-            self.counts["granted"] += 1
-            if self._limits.grants_per_minute:
-                self._recent.append(now.boottime)
-            maillog.granted(new)
-            self.audit.granted("grant", new, now.wall)
+        self.counts[change.name.lower()] += 1
+        if change is Change.GRANTED and self._limits.grants_per_minute:
+            self._recent.append(now.boottime)
         for publisher in self.publishers:
             tell = publisher.renew if change is Change.RENEWED else publisher.come
             tell(client, new.ends_at(now))
         return change
 
+    def grant_by_hand(self, new: Authorization, before: Iterable[Authorization], now: Moment) -> None:
+        """Let a client relay in place of what was granted by hand before, which may have ended later.
+
+        ``before`` are all authorizations that the client has.
+        """
+        self.recorder.closed(new.client, new.key)
+        self.active.settle(new.client, [each for each in before if each.key != new.key], now)
+        if self.grant(new, now) is Change.NONE:
+            self._tell_end(new.client, now)
+
     def expire(self) -> None:
         """End every window that is over."""
         now = self._clock.now()
+        if now.boottime >= self._purge_at:
+            self._purge_at = now.boottime + _MINUTE
+            self.crowds.purge(now.wall.timestamp())
         for client in self.active.expire(now):
             self._expired(client, now)
 
@@ -163,31 +172,44 @@ class Windows:
         self, client: ClientAddress, left: Iterable[Authorization], reason: Reason | None = None, **more: object
     ) -> None:
         """End a client's window with what is left of its authorizations; a reason says that somebody revoked."""
-        now = self._clock.now()
+        now, left = self._clock.now(), list(left)
         if client not in self.active:
             return
+        self.crowds.settle(client)
+        self._count(left)
         if not self.active.settle(client, left, now):
             if reason is None:
                 self._expired(client, now)
             else:
                 self.revoke(client, reason, **more)
             return
-        end = self.active.expires_at(client, now)
-        for publisher in self.publishers:
-            publisher.renew(client, end or now.wall)
+        self._tell_end(client, now)
 
-    def failed(self, client: ClientAddress, most: int) -> None:
-        """Take in a failed login; too many in a row end a window, and shorten nothing else."""
+    def failed(self, client: ClientAddress, most: int) -> ClientAddress | None:
+        """Take in a failed login; too many in a row end a window: say whose."""
         client = client if client in self.active else prefix_of(client, self._prefix)
         if client not in self.active:
-            return
+            return None
         self._failures[client] += 1
-        if self._failures[client] >= most:
-            self.revoke(client, Reason.FAILURES)
+        if self._failures[client] < most:
+            return None
+        self.revoke(client, Reason.FAILURES)
+        return client
 
     def crowded(self, now: Moment) -> list[str]:
         """Say of which addresses too many accounts log in."""
         return [_crowd(client, count) for client, count in self.crowds.crowded(now.wall.timestamp())]
+
+    def _count(self, left: Iterable[Authorization]) -> None:
+        """Count accounts and addresses by authorizations that there are already."""
+        for each in left:
+            self.crowds.granted(each.client, each.user, each.expires_at.timestamp(), None)
+
+    def _tell_end(self, client: ClientAddress, now: Moment) -> None:
+        """Tell the maps of another end, which may be an earlier one."""
+        end = self.active.expires_at(client, now)
+        for publisher in self.publishers:
+            publisher.renew(client, end or now.wall)
 
     def _expired(self, client: ClientAddress, now: Moment) -> None:
         self.counts["expired"] += 1

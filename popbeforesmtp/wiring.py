@@ -16,6 +16,7 @@ from types import ModuleType, UnionType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from popbeforesmtp import lookups, mtas, sources, stores
+from popbeforesmtp.blocksettings import BlockSettings
 from popbeforesmtp.clock import Clock, SystemClock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.entry import EntryReader
@@ -194,6 +195,16 @@ def open_map(section: Section, rules: RuleSettings = NO_RULES) -> AccessMap:
     return access_map
 
 
+def block_section(block: BlockSettings) -> Section:
+    """Write the section of the program that hears who is blocked; ``open_map`` opens it, without any rules."""
+    return Section("command", block.commands, block.places, block.where)
+
+
+def told_of_blocked(settings: Settings) -> tuple[Section, ...]:
+    """Return the section of that program where there is one; whoever is told of clients must not be told of it."""
+    return () if settings.block is None else (block_section(settings.block),)
+
+
 def existing_maps() -> tuple[Section, ...]:
     """Return the maps that a daemon without configuration left, found without asking any mail server."""
     left = []
@@ -267,7 +278,20 @@ def check(settings: Settings) -> None:
     for section in settings.lookups or ():
         _bind(_opening(lookups, section, "open_lookup"), section, section.values, _GIVEN)
         _sayable(_opening(lookups, section, "open_lookup"), section, settings.rules, exact=True)
+    for section in told_of_blocked(settings):
+        _bind(_opening(mtas, section, "open_map"), section, section.values, _GIVEN)
+        _refuse_shared(section, settings.mtas or ())
     settings.rules.rules(settings.grace, settings.hold)  # the files that they name
+
+
+def _refuse_shared(block: Section, sections: Iterable[Section]) -> None:
+    """See that no map is told of the blocked: to it they would be clients that may relay. Raises ConfigError."""
+    for section in sections:
+        for key, value in block.values.items():
+            if section.type == block.type and value in section.values.values():
+                raise block.place(key).complain(
+                    "an [[mta]] is told by the same command, so who is blocked could relay; give each a set of its own"
+                )
 
 
 def _open(

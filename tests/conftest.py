@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.scenes import Ear
 from tests.site import Site
+
+settings.register_profile("usual", deadline=None)  # how long an example takes says more of the machine than of us
+settings.load_profile("usual")
 
 
 @pytest.fixture(autouse=True)

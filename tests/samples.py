@@ -6,6 +6,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
+from popbeforesmtp.formats import NO_MAILBOX
 from popbeforesmtp.formats._engine import Engine
 from popbeforesmtp.formats._format import load, packaged
 from popbeforesmtp.header import HeaderReader
@@ -90,13 +91,13 @@ def mistakes(expected: dict[int, Meaning], found: Iterable[Found], *, untrusted:
 def read(
     texts: Iterable[bytes], using: Engine, now: datetime = NOW, zone: tzinfo | None = UTC
 ) -> list[tuple[int, SessionEvent]]:
-    """Read lines in their order, as the daemon does: events, and the numbers of their lines."""
+    """Read lines in their order, as the daemon does: events that can open relay or end it, and their lines' numbers."""
     header, sessions, events = HeaderReader(zone), Sessions(), []
     for number, line in enumerate(texts, 1):
         message = header.read(line, now)
         event = None if message is None else using.read(message)
         event = None if event is None else sessions.join(event)
-        if event is not None:
+        if event is not None and event.service not in NO_MAILBOX:
             events.append((number, event))
     return events
 

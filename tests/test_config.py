@@ -7,6 +7,7 @@ import pytest
 
 from popbeforesmtp import config
 from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.blocking import Limit
 from popbeforesmtp.errors import ConfigError
 
 PATH = Path("/etc/pop-before-smtp.toml")
@@ -33,6 +34,26 @@ def test_the_first_of_the_usual_places_counts(monkeypatch: pytest.MonkeyPatch, t
     assert config.load(None).grace == timedelta(minutes=2)
     first.write_text('grace = "1m"')
     assert config.load(None).grace == timedelta(minutes=1)
+
+
+def test_nobody_is_blocked_unless_that_is_asked_for() -> None:
+    """And then after twenty failures within ten minutes, for three hours, unless it says otherwise."""
+    assert config.parse(PATH, "").block is None
+    block = config.parse(PATH, '[block]\nlist = ["/bin/true"]').block
+    assert block is not None
+    assert block.limit == Limit(20, timedelta(minutes=10), timedelta(hours=3))
+    block = config.parse(PATH, '[block]\nafter = 5\nwithin = "1h"\nfor = "1d"\nclear = ["/bin/true"]').block
+    assert block is not None
+    assert block.limit == Limit(5, timedelta(hours=1), timedelta(days=1))
+    assert dict(block.commands) == {"clear": ["/bin/true"]}
+
+
+def test_the_recipe_for_blocking_says_what_is_usual() -> None:
+    """Its numbers are those that count where none are written."""
+    recipe = Path(__file__).parents[1] / "contrib" / "nftables" / "block.toml"
+    block = config.parse(PATH, recipe.read_text()).block
+    assert block is not None
+    assert block.limit == Limit(20, timedelta(minutes=10), timedelta(hours=3))
 
 
 @pytest.mark.parametrize(

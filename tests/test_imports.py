@@ -32,10 +32,10 @@ FLOORS = (
         "maillog",
     ),
     ROOMS,  # their contracts
-    ("rules", "active", "sessions", "holds", "crowds", "audit", "history"),
+    ("revocations", "rules", "active", "sessions", "holds", "crowds", "audit", "history"),
     ("following", "publisher", "recorder"),
-    ("windows", "pipeline"),
-    ("rulesettings", "config", "control"),
+    ("windows", "blocking", "pipeline"),
+    ("rulesettings", "blocksettings", "config", "control"),
     ("wiring", "survey", "detect"),
     ("notify", "detach", "report", "answers", "outputs"),
     ("daemon",),

@@ -186,6 +186,36 @@ def test_a_login_reaches_the_active_set_the_map_and_the_store(clock: FakeClock) 
     assert parts.store.progress()["list"].checkpoint == str(len(line))
 
 
+def test_what_the_log_holds_is_read_before_there_is_a_map(clock: FakeClock) -> None:
+    """Where it is asked for: the first map made then lacks nobody; what comes later is read by the loop."""
+    source = ListSource(login(clock, ago=1), login(clock, "192.0.2.11"), None, login(clock, "192.0.2.12"))
+    store, active, engine = KeptStore(), ActiveSet(), wiring.engine()
+
+    async def start() -> list[ClientAddress]:
+        recorder = Recorder(store)
+        pipeline = Pipeline(
+            followed=[Followed(source, engine, lambda: Reading(HeaderReader(), engine.sieve(SYSLOGDS)))],
+            rules=RULES,
+            windows=Windows(
+                active=active,
+                recorder=recorder,
+                publishers=[],
+                clock=clock,
+                audit=Audit(""),
+                limits=RULES.limits,
+                prefix=RULES.ipv6_prefix,
+            ),
+            clock=clock,
+        )
+        await pipeline.catch_up()
+        found = list(active)
+        await recorder.close()
+        return found
+
+    assert asyncio.run(start()) == [CLIENT, "192.0.2.11"]
+    assert len(source.blocks) == 1
+
+
 def test_a_window_ends_without_another_line(clock: FakeClock) -> None:
     """The timer ends it everywhere; one microsecond before, it still holds."""
     parts = Parts(clock, login(clock))

@@ -48,8 +48,9 @@ def settings_of(plan: Plan) -> Settings:
         more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
         every = f"; `pop-before-smtp migrate {plan.path}` tells all" if plan.path else ""
         raise ConfigError(f"{stops[0].sentence(plan.path)}{more}{every}")
-    name = Path("the classic's defaults") if plan.path is None else plan.path
-    return replace(config.parse(name, toml.write(plan)), own_formats=plan.own)
+    name = "the classic's defaults" if plan.path is None else plan.path
+    # What is complained of stands in that text, and so do the lines that are named.
+    return replace(config.parse(Path(f"{name} (as `migrate` writes it)"), toml.write(plan)), own_formats=plan.own)
 
 
 def override(settings: Settings, options: Options) -> Settings:

@@ -28,6 +28,9 @@ _OUTPUTS = {
 }
 _SYNCS = {name.replace("tie_", "sync_") for name in _OUTPUTS}
 _LOCKS = {"flock_DB", "flock_sendmail", "fcntl_sendmail", "flock_courier", "lock_flock", "lock_fcntl"}
+_OVERRIDDEN = frozenset(
+    f"{name}_{of}" for name in ("tie", "add", "del", "sync", "flock", "mynet") for of in ("DB", "postfix")
+) | {"tail_init", "tail_open", "tail_getline", "cleanup_nets", "sig_handler", "set_output_log"}
 _DANGEROUS = re.compile(
     r"[$@%&*][{'\"\s]*(?:main)?(?:::)?(?:pat|out_pat|logtime_pat|PID_pat|IP_pat|OK_pat|FAIL_pat|END_pat|OUT_pat|login|logout|match|dbfile|dbvalue|db"
     r"|grace|tie_func|add_func|del_func|file_tail|tail_getline_func)\b|custom_match|\brequire\b|\bdo\b|\beval\b"
@@ -59,6 +62,8 @@ def mean(conf: Conf | None, options: Options) -> Plan:
 def _take_grace(conf: Conf, plan: Plan, options: Options, used: set[str]) -> None:
     used.add("$grace")
     plan.grace = as_integer(conf.value("$grace")) if "$grace" in conf.settings else plan.grace
+    if not re.fullmatch(r"\s*[+-]?[0-9.]+\s*", conf.text("$grace") or "0"):
+        plan.lost(conf.line("$grace"), f"$grace: Perl reads {conf.text('$grace')!r} as {plan.grace} seconds")
     if options.grace is not None:
         plan.grace = options.grace
     if not 1 <= plan.grace <= _LONGEST_GRACE:
@@ -113,6 +118,9 @@ def _take_source(conf: Conf, plan: Plan, options: Options, used: set[str]) -> No
         )
     elif isinstance(reader, Code):
         plan.note(conf.line("$tail_getline_func"), "File::Tail is not used: files are followed without it")
+    begin = conf.value("$tail_init_func")
+    if isinstance(begin, Code) and begin.name not in ("init_FileTail", "tail_init") and not begin.empty:
+        plan.lost(conf.line("$tail_init_func"), f"{_shown('$tail_init_func', begin)}: code is not run")
     for name in _TIMINGS:
         used.add(f"$file_tail{{{name}}}")
     timed = [name for name in _TIMINGS if f"$file_tail{{{name}}}" in conf.settings]
@@ -255,7 +263,11 @@ def _name_the_rest(conf: Conf, plan: Plan, used: set[str]) -> None:
     for line, name in conf.hidden:
         plan.stop(line, f"my ${name}: the classic never sees it, for `my` hides it; take `my` away, or the line")
     for name, sub in conf.subs.items():
-        if name not in referred | {"custom_match", "mynet_sendmail", "mynet_tcprules", "mynet_courier"} | _LOCKS:
+        if name in _OVERRIDDEN:
+            plan.stop(
+                sub.line, f"sub {name}: code is not run, and it takes the place of the classic's own; leave it out"
+            )
+        elif name not in referred | {"custom_match", "mynet_sendmail", "mynet_tcprules", "mynet_courier"} | _LOCKS:
             plan.lost(sub.line, f"sub {name}: code is not run")
     for statement in conf.code:
         shown = " ".join(statement.text.split())

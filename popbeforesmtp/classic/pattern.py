@@ -209,7 +209,7 @@ def message_pattern(text: str, *, address: bool, user: bool) -> Message:
     of the message that may hold any text.
     """
     parts: list[str] = []
-    depth, at, has_address, alternatives = 0, 0, False, False
+    depth, at, has_address = 0, 0, False
     name = _name(text) if user else None
     while at < len(text):
         if name is not None and at == name.start():
@@ -236,14 +236,14 @@ def message_pattern(text: str, *, address: bool, user: bool) -> Message:
         elif part == ")":
             depth -= 1
         elif part == "|" and not depth:
-            alternatives = True
+            raise CannotConvertError(
+                "what stands behind its | is not bound to the stamp; put brackets around both sides"
+            )
         parts.append(_escaped(part))
         at = atom.end()
     if address and not has_address:
         raise CannotConvertError("it has no group that holds the client's address")
     match = "".join(parts)
-    if alternatives:
-        match = f"(?:{match})"
     if not re.search(r"(?<!\\)\$$|\\[zZ]$", match):
         match += ".*"
     try:
@@ -294,7 +294,7 @@ def _class(part: str) -> str:
     head = re.match(r"\[\^?\]?", part)
     begin = head.end() if head is not None else 1
     inner = re.sub(r"\[:\^?\w+:\]|\\.|\[", lambda match: r"\[" if match[0] == "[" else match[0], part[begin:-1])
-    inner = re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\x{ord(match[0]):02x}", inner)
+    inner = re.sub(r"\\?([\x00-\x1f\x7f])", lambda match: f"\\x{ord(match[1]):02x}", inner)
     return part[:begin].replace("[]", r"[\]").replace("[^]", r"[^\]") + inner + "]"
 
 
@@ -314,8 +314,8 @@ def _escaped(part: str) -> str:
         return "[ ]"
     if part in ("#", r"\#"):
         return "[#]"
-    if len(part) == 1 and not part.isprintable() and part.isascii():
-        return f"\\x{ord(part):02x}"
+    if len(part) < 3 and not part[-1].isprintable() and part.isascii():  # with a backslash or without
+        return f"\\x{ord(part[-1]):02x}"
     if not part.isascii():
         raise CannotConvertError("it holds letters beyond ASCII; write them as \\xNN")
     return part

@@ -286,7 +286,7 @@ class _Lexer:
                 depth += 1
             place += 1
         line = self._line + self._text.count("\n", self._at, at)
-        raise self._error(line, f"a text begins here with {opening} and never ends")
+        raise self._error(line, f"a text begins here with {opening if opening.isprintable() else '?'} and never ends")
 
     def _with_flags(self, kind: str, content: str, end: int) -> Token:
         flags = re.compile(r"[a-z]*").match(self._text, end)

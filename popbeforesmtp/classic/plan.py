@@ -34,11 +34,11 @@ class Finding:
     what: str
 
     def sentence(self, path: Path | None) -> str:
-        """Say it, with its place in the file."""
+        """Say it, with its place in the file, on one line."""
         place = "the classic's defaults" if path is None else str(path)
         line = "" if self.line is None else f":{self.line}"
         kind = "" if self.weight is Weight.NOTE else f"{self.weight.value}: "
-        return f"{place}{line}: {kind}{self.what}"
+        return plain(f"{place}{line}: {kind}{self.what}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,11 @@ def own_rules(plan: Plan) -> str:
     """Name the file of rules that the administrator keeps."""
     own = plan.dbfile.removesuffix(".cdb")
     return own if own != plan.dbfile else f"{own}.rules"
+
+
+def plain(text: str) -> str:
+    """Keep a text on one line, and free of control bytes: a terminal may show it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def quoted(value: object) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from popbeforesmtp.classic.plan import Plan, Weight, own_rules, quoted
+from popbeforesmtp.classic.plan import Plan, Weight, own_rules, plain, quoted
 
 _PROGRAMS = "/usr/local/lib/pop-before-smtp"
 
@@ -15,7 +15,7 @@ def write(plan: Plan) -> str:
 
 def _head(plan: Plan) -> Iterator[str]:
     origin = "the classic's defaults" if plan.path is None else plan.path
-    yield f"# What {_plain(str(origin))} comes to, as `pop-before-smtp migrate` reads it."
+    yield f"# What {plain(str(origin))} comes to, as `pop-before-smtp migrate` reads it."
     titles = {
         Weight.STOP: "Cannot be run until it is written otherwise:",
         Weight.LOST: "Not carried over:",
@@ -25,7 +25,7 @@ def _head(plan: Plan) -> Iterator[str]:
         findings = plan.of(weight)
         if findings:
             yield f"#\n# {title}"
-        yield from (f"# - {_plain(finding.sentence(plan.path))}" for finding in findings)
+        yield from (f"# - {finding.sentence(plan.path)}" for finding in findings)
     yield "#\n# In every case:"
     yield "# - a window ends when it ends, not when the next line comes; a restart changes nobody's window"
     yield "# - IPv6 clients are let in too, where the server's format knows them"
@@ -89,8 +89,3 @@ def _map(plan: Plan) -> Iterator[str]:
             yield 'type = "postfix"'
             yield f"map = {quoted(name)}"
             yield f"result = {quoted(plan.dbvalue)}"
-
-
-def _plain(text: str) -> str:
-    """Keep a comment on one line, and free of control bytes."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

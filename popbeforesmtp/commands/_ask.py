@@ -44,7 +44,7 @@ def address(text: str) -> ClientAddress:
     """Read an address from the command line. Raises UsageError."""
     client = parse_address(text)
     if client is None:
-        raise UsageError(f"{escape(text)!r} is no IPv4 or IPv6 address")
+        raise UsageError(f"'{escape(text)}' is no IPv4 or IPv6 address")
     return client
 
 
@@ -57,19 +57,19 @@ def moment(span: str | None, until: str | None) -> str | None:
     if span is not None:
         length = duration_of(span)
         if not length:
-            raise UsageError(f"{escape(span)!r} is no duration; write a number and a unit, as in 2h (s, m, h, d)")
+            raise UsageError(f"'{escape(span)}' is no duration; write a number and a unit, as in 2h (s, m, h, d)")
         try:
             return (now + length).isoformat()
         except OverflowError:
-            raise UsageError(f"{escape(span)!r} is too long; 65535m is the longest") from None
+            raise UsageError(f"'{escape(span)}' is too long; 65535m is the longest") from None
     if until is None:
         return None
     try:
         end = datetime.fromisoformat(until).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UsageError(f"{escape(until)!r} is no time; write it as in 2026-12-24T18:00") from None
+        raise UsageError(f"'{escape(until)}' is no time; write it as in 2026-12-24T18:00") from None
     if end <= now:
-        raise UsageError(f"{escape(until)!r} has passed; write a time to come")
+        raise UsageError(f"'{escape(until)}' has passed; write a time to come")
     return end.isoformat()
 
 

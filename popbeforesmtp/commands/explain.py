@@ -57,9 +57,7 @@ def _lines(answer: dict[str, Any], *, may: bool) -> list[str]:
         lines.append(
             f"revoked: {whom} at {at(each['at'])} by uid {each['uid']}{reason}; older logins count no more{until}"
         )
-    lines.append(
-        "logins seen, the newest first:" if answer["seen"] else "logins seen: none since the daemon was started"
-    )
+    lines.append("logins seen, the newest first:" if answer["seen"] else "logins seen: none that the daemon remembers")
     for seen in answer["seen"]:
         when = "without a time" if seen["time"] is None else at(seen["time"])
         lines.append(
@@ -68,7 +66,9 @@ def _lines(answer: dict[str, Any], *, may: bool) -> list[str]:
         )
     if answer["rules"]:
         first = answer["rules"][0]
-        lines.append(f"a login of {escape(first['user'])} from {first['address']} now:")
+        of = "" if first["user"] is None else f" of {escape(first['user'])}"
+        source = "" if first["address"] is None else f" from {first['address']}"
+        lines.append(f"a login{of}{source} now:")
         for rule in answer["rules"]:
             lines.append(f"  passes  {rule['asks']}" if rule["refuses"] is None else f"  FAILS   {rule['refuses']}")
     for output in answer["outputs"]:
@@ -83,7 +83,7 @@ def _why(entry: dict[str, Any]) -> str:
     if entry["rule"] == "by hand":
         reason = f": {escape(entry['reason'])}" if entry["reason"] else ""
         return f"granted by hand by uid {entry['uid']}{reason}"
-    place = f"offset {entry['offset']}" if entry["cursor"] is None else f"cursor {entry['cursor']}"
+    place = f"offset {entry['offset']}" if entry["cursor"] is None else f"cursor {escape(entry['cursor'])}"
     held = "its session is open; " if entry["rule"] == "hold" else ""
     return (
         f"{held}login of {escape(entry['user'])} ({entry['service'] or 'service not known'}, {entry['format']})"
@@ -108,6 +108,7 @@ _WAYS = {
     "older than the grace period": "log in again",
     "never-authorized network": "nothing: logins from there prove nothing about who sends; see [rules] never",
     "address of this host": "nothing: it is this host itself; see mynetworks of the mail server",
+    "network of another length than is granted": "log in again",
     "trusted network": "nothing is needed: it is one of the trusted networks of the mail server",
     "revoked by hand": "wait until the revocation ends, log in then, or `pop-before-smtp grant ADDRESS`",
     "service that opens no relay": "log in to a service of [rules] services",

@@ -80,7 +80,7 @@ class _Wanted:
                 self._network = parse_network(arguments.network)
             except ValueError:
                 text = escape(arguments.network)
-                raise UsageError(f"{text!r} is no network; write it as in 192.0.2.0/24 or 2001:db8::/32") from None
+                raise UsageError(f"'{text}' is no network; write it as in 192.0.2.0/24 or 2001:db8::/32") from None
 
     def __call__(self, entry: dict[str, Any]) -> bool:
         from popbeforesmtp.addresses import parse_network

@@ -82,10 +82,12 @@ def read_events(name: str, folder: Path | None) -> "Iterator[tuple[int, SessionE
 def _events(
     name: str | None, origin: str, summary: "Summary", engine: "Formats"
 ) -> "Iterator[tuple[int, SessionEvent]]":
-    """Give each event of one file and the number of its line."""
+    """Give each event of one file and the number of its line, but logins that open no mailbox."""
+    from popbeforesmtp.formats import NO_MAILBOX
+
     for number, line, message, event in _lines(name, origin, engine):
         summary.line(message, event, empty=not line)
-        if event is not None and event.genuine:
+        if event is not None and event.genuine and event.service not in NO_MAILBOX:
             yield number, event
 
 

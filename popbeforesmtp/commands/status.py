@@ -56,6 +56,11 @@ def _show(status: dict[str, Any]) -> None:
         say(f"{'source':16}{state}{behind}, {source['lines']} lines read{last}")
     for access_map in status.get("maps", ()):
         say(f"{'map':16}{escape(access_map['name'])}: {escape(access_map['trouble'] or 'true')}")
+    block = status.get("block")
+    if block is not None:
+        say(
+            f"{'blocked':16}{block['blocked']} addresses; {escape(block['name'])}: {escape(block['trouble'] or 'true')}"
+        )
     for lookup in status.get("lookups", ()):
         say(
             f"{'lookup':16}{escape(lookup['name'])}: {lookup['connections']} connections,"

@@ -54,23 +54,25 @@ def run(arguments: argparse.Namespace) -> int:
     except (UnavailableError, NotPermittedError, DataError):
         pass  # it hangs, or died as another user: nobody ends its windows but us
     maps = wiring.existing_maps() if settings.mtas is None else settings.mtas
+    blocked = wiring.told_of_blocked(settings)  # kept by no store: who is blocked without a daemon is let out
     left = _Left()
     try:
         left = _left(settings)
         if arguments.empty:
             left = _Left(maps=left.maps)
     except PopBeforeSmtpError as error:
-        if not maps:
+        if not maps and not blocked:
             return 0  # no daemon has run here yet
-        errors.append(StoreError(f"{error}; so nobody may relay any more"))
+        if maps:
+            errors.append(StoreError(f"{error}; so nobody may relay any more"))
     # Without a configuration only a map that a daemon kept last is filled: nobody would look after another later.
     kept = [section for section in maps if settings.mtas is not None or wiring.map_key(section) in left.maps]
     try:
-        forgotten = wiring.forgotten_maps(left.maps, maps)
+        forgotten = wiring.forgotten_maps(left.maps, (*maps, *blocked))
     except PopBeforeSmtpError as error:
         forgotten = ()
         errors.append(error)
-    for section in (*forgotten, *maps):  # in this order: two names may mean one file
+    for section in (*forgotten, *blocked, *maps):  # in this order: two names may mean one file
         rules = settings.rules if section in maps else NO_RULES  # a forgotten one may be unable to say them
         try:
             _make_true(wiring.open_map(section, rules), left.clients if section in kept else {})

@@ -8,6 +8,9 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 from popbeforesmtp.sieve import Sieve
 
+NO_MAILBOX = frozenset(("managesieve", "submission"))
+"""Services whose logins are read only to be refused by name: they prove a password, but open no mailbox."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Kind:
@@ -17,6 +20,7 @@ class Kind:
     event: EventKind
     service: str | None  # "pop3", "imap", or what the format calls it
     join: tuple[str, ...]  # what may name the session
+    tls: tuple[str, ...] = ()  # groups of which one matches where it was encrypted; none where the lines do not say
 
 
 class Found(NamedTuple):

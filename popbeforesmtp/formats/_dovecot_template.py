@@ -37,9 +37,9 @@ _SHAPES = {
     "lip": _ADDRESS + "+",
     "port": _PORT,
     "pid": _PID,
-    "service": r"(?:pop3|imap)",
+    "service": r"(?:pop3|imap|sieve|managesieve|submission)",
     "mail_pid": rf"(?P<mail_pid>{_PID})",
-    "secured": r"(?:TLS|TSL|secured)",
+    "secured": r"(?:(?P<tls>TLS|TSL)|secured)",
     "cipher": _CIPHER,
     "session": r"(?P<session>[A-Za-z0-9+/=]{1,64}+)",
 }
@@ -63,15 +63,34 @@ _VARIABLE = re.compile(r"%(?:\{([^{}]*)\}|([A-Za-z$%]))")
 _LABEL = re.compile(r"[A-Za-z_]{2,20}[=:<\[(]+\Z")
 _SUCCESS = "(?:Login|Logged[ ]in)"
 _FAILURE = (
-    r"(?:Disconnected|Aborted[ ]login|Login[ ]aborted)[^<>()\n]{0,200}"
+    r"(?:Disconnected|Aborted[ ]login|Login[ ]aborted)[^<>()\n]{0,200}(?:\(\)[^<>()\n]{0,200})?"
     r"[ ]\((?:auth[ ]failed|authorization[ ]failed|user[ ]disabled|password[ ]expired)"
     r"(?:,[ ][0-9]{1,9}(?:[ ]attempts|/[0-9]{1,9}[ ]successful[ ]auths)(?:[ ]in[ ][0-9]{1,9}[ ]secs)?)?\)"
     r"(?:[ ]\([a-z_]{1,40}\))?"
 )
+_PLAIN = r'[^\x00-\x20\x7f<>()\[\],="]{1,128}+'
+_TO = r"(?:[A-Za-z0-9._\[\]-]|:(?![ ])){1,255}"
+_PROXY = rf"proxy\({_PLAIN}(?:,[A-Za-z0-9.:_\[\]-]{{1,255}}+)?\):[ ]"
+_NOTE = r"(?:[ ]\([^\x00-\x1f\x7f()]{1,300}+\))?"
+_PROXIED = "\n".join(
+    (
+        rf"{_PROXY}[Ss]tarted[ ]proxying[ ]to[ ]<?{_TO}>?(?::[0-9]{{1,5}}+)?(?:/{_PLAIN})?",
+        rf"{_NOTE}(?:[ ]from[ ]{_TO})?(?:[ ]as[ ]user[ ]{_PLAIN})?{_NOTE}{_NOTE}",
+    )
+)
+_UNPROXIED = (
+    rf"{_PROXY}(?:disconnecting[ ]{_ADDRESS}+|Disconnected[ ]by[ ](?:client|server|proxy)"
+    r"|Killed[ ]by[ ](?:admin|director))"
+    r"[^\x00-\x1f\x7f<>]{0,400}?"
+)
+"""What the login proxy writes in place of the word; see dovecot.toml. Anybody may come as far as the server behind it,
+so no name has a delimiter here."""
 _END = (
     r"(?:Disconnected(?:[ ]for[ ]inactivity)?|Logged[ ]out|Connection[ ]closed)[^<>\n]{0,300}?"
     "\n"
     r"[ ](?:in=[0-9]{1,20}+[ ]out=[0-9]{1,20}+(?:[ ][a-z_]{1,20}+=[0-9]{1,20}+){0,12}"
+    "\n"
+    r"|bytes=[0-9]{1,20}+/[0-9]{1,20}+"
     "\n"
     r"|top=[0-9]{1,20}/[0-9]{1,20},[ ]retr=[0-9]{1,20}/[0-9]{1,20},[ ]del=[0-9]{1,20}/[0-9]{1,20},"
     r"[ ]size=[0-9]{1,20}(?:[ ,][ a-z_=0-9/]{0,120})?)"
@@ -80,7 +99,7 @@ _HEAD = """\
 title = "Dovecot, by its own settings"
 programs = ["dovecot"]
 own_log = true
-begins = ["pop3-login: ", "imap-login: ", "pop3", "imap"]
+begins = ["pop3-login: ", "imap-login: ", "managesieve-login: ", "submission-login: ", "pop3", "imap"]
 log = ["where dovecot.conf says"]
 address = "on the login line, where login_log_format_elements has it"
 attacker = "user; mechanism, in failures"
@@ -131,19 +150,21 @@ def load(path: Path, settings: dict[str, str]) -> Format:
 def pattern(login_log_format: str, login_log_format_elements: str, mail_log_prefix: str) -> str:
     """Return the text of a format file that reads what Dovecot writes by these settings.
 
-    The lines of the login proxy are not in it. Raises DataError where the lines cannot be read safely.
+    Raises DataError where the lines cannot be read safely.
     """
     elements = [_parts("login_log_format_elements", element) for element in login_log_format_elements.split()]
     _check(elements)
     before, between, after, word_first = _layout(login_log_format)
     prefix = _prefix(mail_log_prefix)
     text = _HEAD
-    for event, word in (("login", _SUCCESS), ("failure", _FAILURE)):
-        listed = _elements(elements, event)
+    words = (("login", _SUCCESS), ("failure", _FAILURE), ("login", _PROXIED), ("logout", _UNPROXIED))
+    for event, word in words:
+        listed = _elements(elements, event, proxied=word in (_PROXIED, _UNPROXIED))
         body = [_literal(before), word, _literal(between), listed, _literal(after)]
         if not word_first:
             body[1], body[3] = body[3], body[1]
-        text += _entry(event, [r"(?P<service>pop3|imap)-login:[ ](?:Info:[ ])?", *body])
+        services = "pop3|imap|managesieve|submission" if event == "login" else "pop3|imap"
+        text += _entry(event, [rf"(?P<service>{services})-login:[ ](?:Info:[ ])?", *body])
     text += _entry("logout", [prefix, _END])
     parse("dovecot", text)
     return text
@@ -223,7 +244,7 @@ def _layout(login_log_format: str) -> tuple[str, str, str, bool]:
     return (*around, names[0] == "message")
 
 
-def _elements(elements: list[list[_Part]], event: str) -> str:
+def _elements(elements: list[list[_Part]], event: str, *, proxied: bool) -> str:
     """Write the elements as a pattern: those that may be empty are left out by Dovecot together with their comma."""
     needed = [not any(part.kind in _MAY_BE_EMPTY for part in element) for element in elements]
     if event == "failure":
@@ -231,7 +252,7 @@ def _elements(elements: list[list[_Part]], event: str) -> str:
     first = needed.index(True)
     text = ""
     for number, element in enumerate(elements):
-        piece = "".join(_shape(element, place, event) for place in range(len(element)))
+        piece = "".join(_shape(element, place, event, proxied=proxied) for place in range(len(element)))
         if number < first:
             text += f"(?:{piece},[ ])?"
         elif number == first:
@@ -242,9 +263,11 @@ def _elements(elements: list[list[_Part]], event: str) -> str:
     return text
 
 
-def _shape(element: list[_Part], place: int, event: str) -> str:
+def _shape(element: list[_Part], place: int, event: str, *, proxied: bool) -> str:
     """Write one part of an element as a pattern."""
     part = element[place]
+    if part.kind == _USER and proxied:
+        return f"(?P<user>{_PLAIN})"
     if part.kind == _USER:
         return (
             r"(?P<user>[^\n]{0,2000})"
@@ -272,7 +295,7 @@ def _prefix(mail_log_prefix: str) -> str:
         raise DataError("mail_log_prefix: it must have each variable once, and end with a colon and a blank")
     shapes = {
         **_SHAPES,
-        "service": r"(?P<service>pop3|imap)",
+        "service": r"(?P<service>pop3|imap)(?:-hibernate)?",
         "pid": rf"(?P<mail_pid>{_PID})",
         _USER: r"(?P<user>[^\x00-\x1f\x7f()<>]{1,1000}+|[^\x00-\x1f\x7f]{1,1000})",
         _RIP: _ADDRESS,

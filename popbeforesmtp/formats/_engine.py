@@ -37,6 +37,7 @@ class _Order(TypedDict, total=False):
     writer: bytes
     cut: bool
     ends: bool
+    size: int
 
 
 class Engine:
@@ -177,6 +178,7 @@ class Engine:
             user=values.get("user") or self._formats[kind.format].account or None,
             service=kind.service,
             mechanism=mechanism and mechanism.upper(),
+            tls=any(name in values for name in kind.tls) if kind.tls else None,
             session=values.get("session"),
             mail_pid=values.get("mail_pid"),
             genuine=message.sender is None or self._is_genuine(kind.format, message.sender),
@@ -204,8 +206,7 @@ class Engine:
         """
         cuts = [known.cut for known in self._by_program.get(program, ()) if known.cut is not None]
         ends = any(cut.ends.search(message.text) for cut in cuts)
-        cut = not ends and any(message.text.startswith(cut.begins) for cut in cuts)
-        return {"writer": message.writer, "cut": cut, "ends": ends}
+        return {"writer": message.writer, "cut": bool(cuts) and not ends, "ends": ends, "size": len(message.text)}
 
     def _is_genuine(self, name: str, sender: Sender) -> bool:
         profile = self._formats[name].journal
@@ -240,7 +241,7 @@ def _may_be(pattern: Pattern, text: bytes) -> bool:
 def _new_kind(known: Format, pattern: Pattern, called: bytes | None, program: bytes | None) -> Kind:
     """Make what there is one of for each pattern and service; services are few, for patterns name them."""
     service = known.services.get(called or program or b"") or (None if called is None else _text(called))
-    kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join)
+    kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join, pattern.tls)
     return kind
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from popbeforesmtp.formats import Formats
+from popbeforesmtp.formats import NO_MAILBOX, Formats
 from popbeforesmtp.formats._engine import LONGEST_LINE, LONGEST_LOGIN, Engine
 from popbeforesmtp.formats._format import Format, Pattern
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
@@ -18,8 +18,10 @@ def explain(line: bytes, message: LogMessage | None, event: SessionEvent | None,
         return "no header that we know" if line else "empty"
     if event is not None:
         who = "" if event.client is None else f" of {event.client}"
-        genuine = "" if event.genuine else ", which the server itself did not write: not believed"
-        return f"{event.kind}{who}, by format {event.format}{genuine}"
+        why = "" if event.genuine else ", which the server itself did not write: not believed"
+        if event.kind is EventKind.LOGIN and event.service in NO_MAILBOX:
+            why += f"; {event.service} opens no mailbox: refused, unless [rules] services names it"
+        return f"{event.kind}{who}, by format {event.format}{why}"
     known = formats.of(message.program) if isinstance(formats, Engine) else []
     program = "no program" if message.program is None else f"program {escape(_text(message.program))!r}"
     if not known:

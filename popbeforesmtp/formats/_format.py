@@ -15,7 +15,7 @@ from popbeforesmtp.model import EventKind, Sender
 if TYPE_CHECKING:
     import regex
 
-_GROUPS = frozenset({"address", "mail_pid", "mechanism", "port", "service", "session", "user"})
+_GROUPS = frozenset({"address", "mail_pid", "mechanism", "port", "service", "session", "tls", "user"})
 _KEYS = {
     "title",
     "programs",
@@ -65,6 +65,11 @@ class Pattern:
         """The same of the service."""
         return self.match.groupindex.get("service", 0)
 
+    @cached_property
+    def tls(self) -> tuple[str, ...]:
+        """The groups of which one matches where the session was encrypted; none where the lines do not say."""
+        return tuple(name for name in self.match.groupindex if name.startswith("tls"))
+
     def is_once(self, data: bytes, start: int, end: int) -> bool:
         """Say whether all that must be there exactly once is, in a message from ``start`` to ``end``."""
         return all(data.count(key, start, end) == 1 for key in self.once)
@@ -97,8 +102,7 @@ class Profile:
 class Cut:
     """How to tell a record that a logger has cut, whose rest then looks like a record of its own."""
 
-    begins: bytes  # a record that begins so …
-    ends: re.Pattern[bytes]  # … and does not end so was cut
+    ends: re.Pattern[bytes]  # a record that does not look so may have been cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ def packaged() -> list[str]:
 def load(name: str) -> Format:
     """Read a packaged format by its name. Raises DataError where the file is not as it must be.
 
-    None of its logins and logouts holds control bytes: tests/formats/test_all.py proves it of each pattern.
+    None of its logins and logouts holds control bytes: tests/formats/test_patterns.py proves it of each pattern.
     """
     return _parse(name.lstrip("_"), text(name), _compile, checked=True)
 
@@ -195,9 +199,7 @@ def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -
             begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
             services={_bytes(key): str(value) for key, value in data.get("services", {}).items()},
             account=str(data.get("account", "")),
-            cut=None
-            if "cut" not in data
-            else Cut(_bytes(data["cut"]["begins"]), compiled(_bytes(data["cut"]["ends"]))),
+            cut=None if "cut" not in data else Cut(compiled(_bytes(data["cut"]["ends"]))),
             journal=None if "journal" not in data else _profile(data["journal"]),
             patterns=tuple(_pattern(entry, compiled, checked=checked) for entry in _list(data["pattern"])),
         )

@@ -63,18 +63,28 @@ def read_tail(descriptor: int, offset: int) -> bytes:
     return os.pread(descriptor, min(TAIL, offset), offset - min(TAIL, offset))
 
 
-def write_checkpoint(places: Iterable[Place]) -> str:
-    """Put places, the oldest file's first, into one line of text."""
-    return f'{{"version":{_VERSION},"files":[{",".join(map(_text, places))}]}}'
+def write_checkpoint(places: Iterable[Place], finished: Iterable[Place] = ()) -> str:
+    """Put places, the oldest file's first, and those of files that were let go, into one line of text."""
+    files, over = ",".join(map(_text, places)), ",".join(map(_text, finished))
+    return f'{{"version":{_VERSION},"files":[{files}]' + (f',"finished":[{over}]}}' if over else "}")
 
 
 def read_checkpoint(text: str | None) -> list[Place]:
     """Read places back; an empty list where the text is none of ours, for then the log is read as a new one."""
+    return _read(text, "files")
+
+
+def read_finished(text: str | None) -> list[Place]:
+    """Read back the places of files that were let go; an empty list where there are none."""
+    return _read(text, "finished")
+
+
+def _read(text: str | None, which: str) -> list[Place]:
     try:
         data = json.loads(text or "{}")
         if data.get("version") != _VERSION:
             return []
-        return [_place(**place) for place in data["files"]]
+        return [_place(**place) for place in data[which]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
 

@@ -11,11 +11,13 @@ from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.lines import UNPACK
 from popbeforesmtp.privileges import other_writers
 from popbeforesmtp.sources._bisect import Stamps
-from popbeforesmtp.sources._checkpoint import HEAD, Place
+from popbeforesmtp.sources._checkpoint import HEAD, Place, read_tail, take_place
+from popbeforesmtp.sources._finished import Finished
 from popbeforesmtp.sources._openlog import OpenLog
 from popbeforesmtp.sources._rotated import PACKED, Relative, relatives
 from popbeforesmtp.text import local
 
+_SLACK = 2_000_000_000  # nanoseconds by which a file system's times may lag behind ours
 _SECOND = 1_000_000_000  # nanoseconds
 
 _AT_MOST = 100
@@ -40,8 +42,10 @@ class History:
         since: datetime | None = None,
         zone: tzinfo | None = None,
         owners: tuple[str, ...] | None = None,
+        finished: Iterable[Place] = (),
     ) -> None:
         self.notices: list[str] = []
+        self.finished = Finished(finished)
         self._path = path
         self._since = since
         self._zone = zone
@@ -75,7 +79,7 @@ class History:
         """Open the files that places are in, and those that were begun since. Raises OSError."""
         inodes = frozenset(place.inode for place in places if not place.blind())
         found = [self.find(place, inodes) for place in places]
-        logs = [log for log in found if log is not None]
+        logs = _each_once(log for log in found if log is not None)
         since = self.window()
         if not logs and self._path.exists() and (since is None or places[-1].modified >= _nanoseconds(since)):
             self.notices.append(f"the place in {self._path} was not found again; reading what was written since")
@@ -107,7 +111,11 @@ class History:
         """
         # The path first: what is rotated away while we look is then a file that we have, not one that we missed.
         current = self._open_path()
-        return [*logs, *self._open_older(moment, [*logs, *current]), *current]
+        older = self._open_older(moment, [*logs, *current])
+        for log in current:
+            for copy in (*logs, *older):
+                pass_by_copied(log, copy)
+        return _each_once([*logs, *older, *current])
 
     def find(self, place: Place, inodes: frozenset[int] = frozenset()) -> OpenLog | None:
         """Open the file that a place is in: rather the very file than a copy, rather a plain one than a packed one."""
@@ -127,9 +135,11 @@ class History:
     def find_copies(self, log: OpenLog, known: list[OpenLog]) -> list[OpenLog]:
         """Open the copy that was made of a file before it was truncated, and those made since, oldest first."""
         if log.offset == 0:  # nothing was read of it that a copy could be told by
-            return self._open_older(log.opened_at, known)
+            return self._open_between(log.last_empty(), log, known)
         copy = self._find(log.place(), reversed(self._relatives()))
-        return [] if copy is None else [copy, *self._open_older(copy.modified(), [*known, copy])]
+        if copy is None:  # none was made before the truncation, but one may have been since
+            return self._open_between(log.last_grown() - _SLACK, log, known)
+        return [copy, *self._open_older(copy.modified(), [*known, copy])]
 
     def start(self, log: OpenLog) -> None:
         """Go to the start of the window in a log that has become ready. Raises OSError."""
@@ -149,6 +159,12 @@ class History:
         log.go_to(start)
         passed = f"; {start - begin} bytes of older lines are passed by" if start > begin else ""
         self.notices.append(f"reading {log.path} from offset {start} on, for the lines since {local(since)}{passed}")
+
+    def let_go(self, log: OpenLog) -> None:
+        """Close a file that was read to its end, and remember that."""
+        since = self.window()
+        self.finished.add(log, 0 if since is None else _nanoseconds(since))
+        log.close()
 
     def give_up(self, log: OpenLog, error: Exception) -> None:
         """Pass by an old file that turned out to be damaged, for good."""
@@ -179,15 +195,16 @@ class History:
     def _open_path(self) -> list[OpenLog]:
         try:
             require_few_writers(self._path, self._owners)
-            return [OpenLog(self._path)]
+            log = OpenLog(self._path)
         except FileNotFoundError:
             return []
+        self.finished.take_up(log)
+        return [log]
 
     def _open_older(self, moment: int, known: list[OpenLog], tries: int = _TRIES) -> list[OpenLog]:
         """Open the rotated files that were written to since a moment, but for those known and copies of them."""
         identities = {log.identity for log in known}
-        files = [file for file in self._relatives() if file.rotated and file.modified >= moment]
-        files = [file for file in files if file.identity not in identities]
+        files = self._rotated_since(moment, identities)
         if len(files) > _AT_MOST:
             self.notices.append(f"{len(files) - _AT_MOST} old files of {self._path} are too many, and are not read")
         logs: list[OpenLog] = []
@@ -195,10 +212,24 @@ class History:
             logs += self._open_one(file, [*known, *logs])
         opened = {log.identity for log in logs} | identities
         moved = any(file.identity not in opened and not _is_there(file) for file in files[-_AT_MOST:])
-        if moved and tries > 0:  # renamed while we opened them: under its name stands another now, or none
+        # A file that is renamed while a folder is read may be missed under both of its names (readdir(3)).
+        missed = {file.identity for file in self._rotated_since(moment, opened)} - {file.identity for file in files}
+        if (moved or missed) and tries > 0:  # renamed while we opened them: under its name stands another now, or none
             close_all(logs)
             return self._open_older(moment, known, tries - 1)
         return logs
+
+    def _open_between(self, moment: int, log: OpenLog, known: list[OpenLog]) -> list[OpenLog]:
+        """Open the rotated files that were written to between a moment and the last truncation of a log."""
+        files = self._open_older(moment, known)
+        late = [file for file in files if file.modified() > log.modified()]
+        close_all(late)
+        return [file for file in files if file not in late]
+
+    def _rotated_since(self, moment: int, known: set[tuple[int, int]]) -> list[Relative]:
+        """Return the rotated files that were written to since a moment, but for those known, oldest first."""
+        files = (file for file in self._relatives() if file.rotated and file.modified >= moment)
+        return [file for file in files if file.identity not in known]
 
     def _open_one(self, file: Relative, known: list[OpenLog]) -> list[OpenLog]:
         """Open a rotated file; one that cannot be read keeps nobody else back, and is said once."""
@@ -217,6 +248,7 @@ class History:
         if log.identity != file.identity or any(_is_copy(log, other) for other in known):
             log.close()
             return []
+        self.finished.take_up(log)
         return [log]
 
     def _say(self, file: Relative, what: str) -> None:
@@ -269,6 +301,34 @@ def _is_there(file: Relative) -> bool:
         return identity(file.path) == file.identity
     except OSError:
         return True  # it cannot be seen: that is said elsewhere
+
+
+def _each_once(logs: Iterable[OpenLog]) -> list[OpenLog]:
+    """Return the logs, each file once, as far as it was read: several places may fit it, or the path name it again."""
+    found: dict[tuple[int, int], OpenLog] = {}
+    for log in logs:
+        other = found.pop(log.identity, None)
+        kept = log if other is None or log.place().offset >= other.place().offset else other
+        found[log.identity] = kept
+        if other is not None:
+            (other if kept is log else log).close()
+    return list(found.values())
+
+
+def pass_by_copied(log: OpenLog, copy: OpenLog) -> None:
+    """Go on in a log behind what a copy of it holds, which is read too: it was not truncated yet.
+
+    Short ones may be alike by chance; a line is rather read twice.
+    """
+    if copy.packed or log.packed:
+        return
+    end = take_place(copy.descriptor, copy.size())
+    if (
+        end.offset >= max(HEAD, log.offset + 1)
+        and end.fits(log.descriptor)
+        and read_tail(log.descriptor, end.offset).endswith(b"\n")
+    ):
+        log.go_to(end.offset)
 
 
 def close_all(logs: Iterable[OpenLog]) -> None:

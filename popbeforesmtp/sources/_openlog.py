@@ -36,7 +36,8 @@ class OpenLog:
         self.lost = False  # it is not the file that its place was in, after all
         self.skipping = False  # inside a line that is too long
         self.grown_at = time.monotonic()
-        self.opened_at = status.st_mtime_ns  # what was written since lies in files no older than this
+        self.empty_at = status.st_mtime_ns  # nothing was read of it since; copies made since are no older than this
+        self._emptied_at = status.st_mtime_ns
         self._modified = status.st_mtime_ns  # of a packed file: of that, not of what it holds
         self._place: Place | None = None  # of a packed file: not proven yet
         self._whole = 0  # the last offset that stood just behind an LF
@@ -57,16 +58,22 @@ class OpenLog:
         except OSError:
             return None
         try:
-            if log.packed and place.may_begin(log._packed_head, log.identity):
-                log._place = place
-                return log
-            if not log.packed and place.fits(log.descriptor):
-                log.go_to(place.offset)
+            if log.take_up(place):
                 return log
         except OSError:
             pass
         log.close()
         return None
+
+    def take_up(self, place: Place) -> bool:
+        """Go to a place if it is in this file, which for a packed one is proven when it is unpacked. Raises OSError."""
+        if self.packed and place.may_begin(self._packed_head, self.identity):
+            self._place = place
+            return True
+        if not self.packed and place.fits(self.descriptor):
+            self.go_to(place.offset)
+            return True
+        return False
 
     def ready(self, ring: Callable[[], None]) -> bool:
         """Say whether it can be read: a packed log is unpacked first, and ``ring`` called then. Raises UNREADABLE."""
@@ -97,6 +104,7 @@ class OpenLog:
         self.offset = self._whole = offset
         self.known = len(self._tail)
         self.skipping = False
+        self.empty_at = self.modified()
 
     def read(self) -> bytes | None:
         """Return ``known`` bytes and what stands behind the offset; None where the file no longer holds the former."""
@@ -104,6 +112,17 @@ class OpenLog:
         # Lines may end alike, but as they begin with a stamp, not begin alike too.
         begins = os.pread(self.descriptor, len(self._read_head), 0) == self._read_head
         return data if begins and data.startswith(self._tail) else None
+
+    def may_have_been_emptied(self) -> bool:
+        """Say, once, whether a file of which nothing was read was written to: it may also have been truncated again."""
+        if self.packed or self.offset > 0 or self.modified() == self.empty_at:
+            return False
+        self._emptied_at, self.empty_at = self.empty_at, self.modified()
+        return True
+
+    def last_empty(self) -> int:
+        """Say when it was last known that nothing was missed of it, in nanoseconds since 1970."""
+        return self._emptied_at
 
     def advance(self, read: bytes, *, inside_line: bool = False) -> None:
         """Go on behind what was read, which ends with an LF unless a line that is too long goes on."""
@@ -116,6 +135,10 @@ class OpenLog:
         self.grown_at = time.monotonic()
         if not inside_line:
             self._whole, self._whole_tail = self.offset, self._tail
+
+    def last_grown(self) -> int:
+        """Say when something new was last read of it, in nanoseconds since 1970 as files have them."""
+        return time.time_ns() - int((time.monotonic() - self.grown_at) * 1e9)
 
     def place(self) -> Place:
         """Describe how far it was read: never to the middle of a line."""

@@ -19,8 +19,8 @@ from popbeforesmtp.header import CONTAINER
 from popbeforesmtp.lines import UNREADABLE, find_long_line
 from popbeforesmtp.model import Block
 from popbeforesmtp.sources import Source, SourceReport
-from popbeforesmtp.sources._checkpoint import read_checkpoint, write_checkpoint
-from popbeforesmtp.sources._history import History, close_all, identity, require_few_writers
+from popbeforesmtp.sources._checkpoint import read_checkpoint, read_finished, write_checkpoint
+from popbeforesmtp.sources._history import History, close_all, identity, pass_by_copied, require_few_writers
 from popbeforesmtp.sources._openlog import OpenLog
 from popbeforesmtp.sources._several import SeveralSource, is_pattern
 from popbeforesmtp.sources._watch import Watch
@@ -82,7 +82,7 @@ class FileSource:
     ) -> None:
         self.name = str(path)
         self._path = path
-        self._history = History(path, since, zone, owners)
+        self._history = History(path, since, zone, owners, read_finished(checkpoint))
         self._places = read_checkpoint(checkpoint)
         self._files: list[OpenLog] = []  # oldest first; the last one is what the path named when last looked at
         self._replaced_at = 0.0  # when the last but one was replaced
@@ -173,7 +173,7 @@ class FileSource:
                 return block
             if log.packed and log is not self._files[-1]:  # nothing comes to it any more, and it needs much room
                 self._files.remove(log)
-                log.close()
+                self._history.let_go(log)
         return None
 
     def _broken(self, log: OpenLog, error: Exception) -> None:
@@ -192,6 +192,8 @@ class FileSource:
 
     def _read_one(self, log: OpenLog) -> Block | None:
         """Read whole lines of one file; the offset never passes a line that has no LF yet."""
+        if log.may_have_been_emptied() and self._insert(log, self._history.find_copies(log, self._files)):
+            return self._read_files()
         data = log.read()
         if data is None:
             return self._written_over(log)
@@ -228,21 +230,28 @@ class FileSource:
     def _written_over(self, log: OpenLog) -> Block | None:
         """Begin a file anew that was truncated or written over, behind what a copy of its old self still holds."""
         copies = self._history.find_copies(log, self._files)
-        if copies:
-            here = self._files.index(log)
-            self._files[here:here] = copies
-            self._replaced_at = time.monotonic()
         log.go_to(0)
+        self._insert(log, copies)
         held = ", and the copy of what it held is read to its end" if copies else ""
         self._notices.append(f"{self._path} was truncated or written over; reading it from its beginning{held}")
         return self._read_files()
+
+    def _insert(self, log: OpenLog, copies: list[OpenLog]) -> bool:
+        """Read copies of a log before the log, and what both hold once; say whether there are any."""
+        if not copies:
+            return False
+        here = self._files.index(log)
+        self._files[here:here] = copies
+        self._replaced_at = time.monotonic()
+        pass_by_copied(log, copies[-1])
+        return True
 
     def _nothing(self) -> Block:
         """Hand over no lines, but the place that was reached."""
         return Block(b"", self._files[-1].offset, self._line, self._checkpoint(), self.name)
 
     def _checkpoint(self) -> str:
-        return write_checkpoint(log.place() for log in self._files)
+        return write_checkpoint((log.place() for log in self._files), self._history.finished)
 
     def _look(self) -> bool:
         """See whether the path names another file now; say whether there is something new to read."""
@@ -255,7 +264,7 @@ class FileSource:
             and now - max(self._files[0].grown_at, self._replaced_at) > _LINGER
             and self._files[1].offset > 0
         ):
-            self._files.pop(0).close()
+            self._history.let_go(self._files.pop(0))
         found = identity(self._path)
         if found is None:
             return self._missing(now)
@@ -279,7 +288,8 @@ class FileSource:
             last = self._files[-1]
             if now - max(last.grown_at, self._missing_since) > _LINGER and last.deleted():
                 self._left_at = last.modified()  # only we keep it, and its room on the disk
-                close_all(self._files)
+                for log in self._files:
+                    self._history.let_go(log)
                 self._files.clear()
             return False
         self._files = self._begin()

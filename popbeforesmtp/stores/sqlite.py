@@ -71,13 +71,16 @@ _REST = (
     *("uid", "why"),
 )
 _COLUMNS = ", ".join((*_KEY, *_REST))
+_RAW = ("session", "service", "source", "cursor", "why")
+"""Text that may come from bytes that are no UTF-8, and goes into the file as those bytes (CAST, lang_expr.html)."""
 _GRANT = f"""
-INSERT INTO authorizations ({_COLUMNS}) VALUES ({", ".join("?" * (len(_KEY) + len(_REST)))})
+INSERT INTO authorizations ({_COLUMNS})
+VALUES ({", ".join("CAST(? AS TEXT)" if name in _RAW else "?" for name in (*_KEY, *_REST))})
 ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _REST)}
 WHERE excluded.expires_at > expires_at OR (excluded.boot_id = boot_id AND excluded.deadline > deadline)
 """  # noqa: S608 - made of constants
 _PROGRESS = """
-INSERT INTO progress (source, checkpoint, time) VALUES (?, ?, ?)
+INSERT INTO progress (source, checkpoint, time) VALUES (CAST(? AS TEXT), ?, ?)
 ON CONFLICT (source) DO UPDATE SET checkpoint = excluded.checkpoint, time = excluded.time
 """
 
@@ -139,6 +142,7 @@ class SqliteStore:
         self._boot_id = boot_id
         with self._errors():
             self._database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        self._database.text_factory = _text
         try:
             with self._errors():
                 self._prepare()
@@ -198,9 +202,9 @@ class SqliteStore:
                     "DELETE FROM authorizations WHERE client = ?", [(client,) for client in batch.ended]
                 )
                 self._database.executemany(
-                    "DELETE FROM authorizations WHERE client = ? AND user = ? AND session = ?",
+                    "DELETE FROM authorizations WHERE client = ? AND user = ? AND session = CAST(? AS TEXT)",
                     [
-                        (client, _bytes(user), session)
+                        (client, _bytes(user), _bytes(session))
                         for client, keys in batch.closed.items()
                         for user, session in keys
                     ],
@@ -209,16 +213,24 @@ class SqliteStore:
                     _GRANT, [self._row(grant) for kept in batch.granted.values() for grant in kept.values()]
                 )
                 self._database.executemany(
-                    "INSERT OR REPLACE INTO tombstones (kind, name, at, until, uid, why) VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO tombstones (kind, name, at, until, uid, why) "
+                    " VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT))",
                     [
-                        (each.kind, _bytes(each.name), _micros(each.at), _micros(each.until), each.uid, each.why)
+                        (
+                            each.kind,
+                            _bytes(each.name),
+                            _micros(each.at),
+                            _micros(each.until),
+                            each.uid,
+                            _bytes(each.why),
+                        )
                         for each in batch.tombstones
                     ],
                 )
                 self._database.executemany(
                     _PROGRESS,
                     [
-                        (source, progress.checkpoint, None if progress.time is None else _micros(progress.time))
+                        (_bytes(source), progress.checkpoint, None if progress.time is None else _micros(progress.time))
                         for source, progress in batch.progress.items()
                     ],
                 )
@@ -287,19 +299,19 @@ class SqliteStore:
         return (
             grant.client,
             _bytes(grant.user),
-            grant.session,
+            _bytes(grant.session),
             _micros(grant.expires_at),
             grant.deadline,
             self._boot_id,
-            grant.service,
+            _bytes(grant.service),
             _micros(grant.login_at),
             grant.format,
-            grant.origin.source,
+            _bytes(grant.origin.source),
             grant.origin.offset,
-            grant.origin.cursor,
+            _bytes(grant.origin.cursor),
             grant.rule,
             grant.uid,
-            grant.why,
+            _bytes(grant.why),
         )
 
     def _authorization(self, row: _Row, now: Moment) -> Authorization:

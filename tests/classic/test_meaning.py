@@ -1,5 +1,6 @@
 """What flags and variants come to, beyond what the whole configurations show."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -93,6 +94,18 @@ def test_the_daemon_reads_what_migrate_writes(path: Path, tmp_path: Path) -> Non
         in_memory = wiring.read_format(name, text)
         assert known.programs == in_memory.programs
         assert [each.match.pattern for each in known.patterns] == [each.match.pattern for each in in_memory.patterns]
+
+
+def test_a_complaint_about_what_was_written_names_its_line_there() -> None:
+    """Not a line of the classic's configuration, that says something else."""
+    found = plan('$dbvalue = "a\\tb";\n')
+    with pytest.raises(ConfigError) as error:
+        bridge.settings_of(found)
+    match = re.match(
+        r"/etc/pop-before-smtp-conf\.pl \(as `migrate` writes it\):([0-9]+): \[mta\] result: ", str(error.value)
+    )
+    assert match is not None
+    assert toml.write(found).splitlines()[int(match[1]) - 1].startswith("result = ")
 
 
 def test_own_formats_are_checked_with_the_settings() -> None:

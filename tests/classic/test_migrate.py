@@ -44,6 +44,17 @@ def test_what_was_not_carried_over_is_said_and_ends_with_1(capsys: pytest.Captur
     assert tomllib.loads(text)
 
 
+def test_what_a_configuration_says_reaches_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor another line of ours: control bytes of names and code are not printed."""
+    conf = tmp_path / "conf.pl"
+    conf.write_bytes(b"$x{'\x1b[2J\n# mta = 1'} = 1;\nsystem('\x1b[2J');\n$dbfile = \"/a\x1b\";\n")
+    status, out, said = run(capsys, str(conf))
+    assert status == 1
+    assert "\x1b" not in out + said
+    assert "[[mta]]" in out
+    assert said.count("\n") == 2
+
+
 def test_an_own_pattern_becomes_a_file_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Which formats.d takes, and nothing is written over."""
     status, out, _ = run(capsys, str(FOLDER / "cucipop.pl"), "--into", str(tmp_path))

@@ -4,9 +4,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from popbeforesmtp.classic import reading
-from popbeforesmtp.classic.plan import Plan
+from popbeforesmtp.classic import conf, meaning, reading
+from popbeforesmtp.classic.options import Options
+from popbeforesmtp.classic.plan import Plan, Weight
 from popbeforesmtp.classic.reprocess import reprocess
 from popbeforesmtp.model import EventKind
 from tests import samples
@@ -173,3 +176,45 @@ def test_what_the_classic_takes_for_a_login_and_is_none(name: str, tmp_path: Pat
     assert classic[0] is EventKind.LOGIN
     (line,) = reading.read(str(log), plan)
     assert reading.difference(line, classic) is not None
+
+
+_PIECES = [
+    "user=",
+    r"\S+",
+    " ",
+    "#",
+    r"[^]\s]+",
+    "(?:a|b c)?",
+    r"\d+",
+    ".*?",
+    "[[:alpha:]]+",
+    "x{1,2}",
+    r"\[",
+    "[#[]",
+    "b",
+]
+_PIECES += [r"(?i:ALICE)", r"(?=f)", r"\.", "a|b"]
+_WORDS = ["user=", "alice", " ", "#", "[", "]", "a", "b c", "7", "x", "xx", ".", "f", "ALICE", "192.0.2.1", "from"]
+
+
+@given(
+    before=st.lists(st.sampled_from(_PIECES), max_size=4),
+    behind=st.lists(st.sampled_from(_PIECES), max_size=2),
+    end=st.booleans(),
+    texts=st.lists(st.lists(st.sampled_from(_WORDS), max_size=6), min_size=1, max_size=6),
+)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_own_pattern_means_here_what_it_meant_to_perl(
+    before: list[str], behind: list[str], end: bool, texts: list[list[str]], tmp_path: Path
+) -> None:
+    """Searched in a line there, taken apart and matched whole here: the same lines, the same addresses."""
+    pattern = f"^[LOGTIME] \\S+ mypopd: {''.join(before)}from (\\d+\\.\\d+\\.\\d+\\.\\d+){''.join(behind)}{'$' * end}"
+    plan = meaning.mean(conf.parse(tmp_path, "$pat = '" + pattern.replace("\\", "\\\\") + "';"), Options())
+    if plan.of(Weight.STOP):
+        assert "a|b" in pattern  # one of its sides is bound to nothing
+        return
+    log = tmp_path / "log"
+    log.write_text("".join(f"Nov 22 07:00:00 mx mypopd: {''.join(text)}from 192.0.2.1 {text[0:1]}\n" for text in texts))
+    reader = reading.ClassicReader(plan)
+    classic = [(number, each[1]) for number, line in reading.lines(str(log)) if (each := reader.read(line)) is not None]
+    assert logins(log, plan) == classic

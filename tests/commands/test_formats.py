@@ -112,6 +112,17 @@ def test_a_line_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ]
 
 
+def test_a_login_that_opens_no_mailbox_is_explained_and_not_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The daemon refuses it by name."""
+    line = LOGIN.replace("imap-login", "submission-login")
+    (said,) = explained(tmp_path, capsys, line)
+    assert said.startswith("login of 192.0.2.10, by format dovecot; submission opens no mailbox: refused, unless")
+    assert cli.main(["scan", "--json", str(tmp_path / "mail.log")]) == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_hostile_text_is_escaped_where_a_line_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A terminal obeys escapes."""
     (said,) = explained(tmp_path, capsys, "Nov 22 07:14:00 mx1 dovecot: imap-login: Login: user=<x\x1b[2J")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.lab import LOG, MAP, Daemon, Lab
 
-AT_LEAST = 119
+AT_LEAST = 351
 """How many of these tests must run, and pass, where the whole suite does (`make test`)."""
 
 _passed: list[str] = []
@@ -34,13 +34,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("end-to-end tests that ran with real servers")
         for name in _passed:
             terminalreporter.write_line(name)
-        terminalreporter.write_line(f"{len(_passed)} end-to-end tests passed; at least {AT_LEAST} must")
+        terminalreporter.write_line(f"{len(_passed)} end-to-end tests passed")
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail where too few ran: a test that is skipped proves nothing."""
-    if "POPBEFORESMTP_ALL" in os.environ and len(_passed) < AT_LEAST:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+def pytest_sessionfinish() -> None:
+    """Tell how many ran to whoever runs them all."""
+    if "POPBEFORESMTP_COUNTS" in os.environ:
+        with Path(os.environ["POPBEFORESMTP_COUNTS"]).open("a") as counts:
+            counts.write(f"{len(_passed)}\n")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -60,6 +61,18 @@ passdb {
 userdb {
   driver = static
   args = uid=mail gid=mail home=/var/lib/dovecot/mail
+}
+imap_hibernate_timeout = 2s
+service imap {
+  unix_listener imap-master {
+    user = $default_internal_user
+    mode = 0666
+  }
+}
+service imap-hibernate {
+  unix_listener imap-hibernate {
+    mode = 0666
+  }
 }
 service anvil {
   unix_listener anvil-auth-penalty {
@@ -146,12 +159,47 @@ class Answer:
         return self.code == 250
 
 
+class _Imap(imaplib.IMAP4):
+    """An IMAP client that binds its address."""
+
+    def __init__(self, client: str) -> None:
+        self._client = client
+        super().__init__(server_for(client), timeout=10)
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        return socket.create_connection((self.host, self.port), timeout, source_address=(self._client, 0))
+
+
+class IdleSession:
+    """An IMAP session that waits for new mail (IDLE, RFC 2177), as phones keep open for hours."""
+
+    def __init__(self, client: str, user: str, password: str) -> None:
+        self._imap = _Imap(client)
+        self._imap.login(f'"{user}"', password)  # imaplib quotes the password alone
+        self._imap.select()
+        self._imap.send(b"idle IDLE\r\n")
+        while not (line := self._imap.readline()).startswith(b"+"):
+            assert line, "Dovecot does not let us wait"
+
+    def logout(self) -> None:
+        """Stop waiting, and log out."""
+        self._imap.send(b"DONE\r\n")
+        while not self._imap.readline().startswith(b"idle "):
+            pass
+        self._imap.logout()
+
+    def close(self) -> None:
+        """Go without a word; of a session that was logged out nothing is left."""
+        with suppress(OSError):
+            self._imap.shutdown()
+
+
 class Clients:
     """The other host: its addresses log in and send mail."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, initializer=self._enter)
-        self.sessions: list[smtplib.SMTP] = []
+        self.sessions: list[smtplib.SMTP | IdleSession] = []
 
     @staticmethod
     def _enter() -> None:
@@ -186,12 +234,8 @@ class Clients:
     def imap_login(self, client: str, user: str = "alice", password: str = "secret") -> bool:  # noqa: S107
         """Log in to IMAP and out again; say whether it worked."""
 
-        class Imap(imaplib.IMAP4):
-            def _create_socket(self, timeout: float | None) -> socket.socket:
-                return socket.create_connection((self.host, self.port), timeout, source_address=(client, 0))
-
         def login() -> bool:
-            imap = Imap(server_for(client), timeout=10)
+            imap = _Imap(client)
             try:
                 imap.login(user, password)
             except imaplib.IMAP4.error:
@@ -201,6 +245,12 @@ class Clients:
             return True
 
         return self(login)
+
+    def idle(self, client: str, user: str = "alice", password: str = "secret") -> IdleSession:  # noqa: S107
+        """Log in to IMAP and stay, waiting for mail; the test's end closes the session."""
+        session = self(lambda: IdleSession(client, user, password))
+        self.sessions.append(session)
+        return session
 
     def smtp(self, client: str, port: int = SOCKETMAP_PORT) -> smtplib.SMTP:
         """Begin an SMTP session; the test's end closes it."""

@@ -15,7 +15,7 @@ from tests.end_to_end.lab import _POSTFIX, CONTRIB, MAP, Daemon, Lab, wait_for
 CLIENT = "192.0.2.10"
 CRON = Path("/etc/cron.d/pop-before-smtp")
 MAIN = (CONTRIB / "postfix" / "main.cf").read_text()
-CONFIG_DIR = Path("/etc/postfix-doctor")
+CONFIG_DIR = Path("/run/postfix-doctor")
 """Postfix's configuration as doctor sees it: a copy that tests change. The Postfix that runs has another."""
 
 Findings = list[dict[str, str]]

@@ -123,7 +123,8 @@ _NOTHING = (
     "--mount",
     "sh",
     "-c",
-    'for each in /var/log /etc/postfix /run/log; do mkdir -p $each; mount -t tmpfs tmpfs $each; done; exec "$@"',
+    "for each in /var/log /etc/postfix /etc/mail /run/log; do [ ! -d $each ] || mount -t tmpfs tmpfs $each; done;"
+    ' exec "$@"',
     "sh",
 )
 

@@ -95,8 +95,11 @@ def _work(arguments: argparse.Namespace, seed: str) -> int:
     while sum(figures.faults.values()) < arguments.faults and (arguments.keep_going or not figures.failed):
         folder = arguments.worker / f"world{number}"
         world_seed = f"{seed}.{number}"
-        figures.add(_play(folder, world_seed, min(_ROUND, arguments.faults - sum(figures.faults.values()))).as_dict())
+        played = _play(folder, world_seed, min(_ROUND, arguments.faults - sum(figures.faults.values())))
+        figures.add(played.as_dict())
         number += 1
+        if not played.faults:  # nothing works at all: the next would not either
+            break
     (arguments.worker / "figures.json").write_text(json.dumps(figures.as_dict()))
     return 0
 
@@ -124,6 +127,8 @@ def _play(folder: Path, seed: str, faults: int) -> Figures:
     finally:
         if world.figures.failed:
             world.figures.problems.append(f"world {seed}")
+        if world.figures.problems:  # said at once: a long run may be given up
+            _print("\n\n".join([f"world {seed}:", *world.figures.problems]))
         world.close()
         if small:
             subprocess.run(["umount", "-l", str(state)], check=False)

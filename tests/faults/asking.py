@@ -44,7 +44,7 @@ def _netstring(read: Callable[[int], bytes]) -> bytes:
 
 
 def listed(path: Path) -> dict[str, float]:
-    """Ask `list`: each address with the end of its window on the wall clock. Raises OSError where it cannot tell."""
+    """Ask `list`: each address, and its windows' latest end on the wall clock. Raises OSError where it cannot tell."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_SECONDS)
         connection.connect(str(path))
@@ -53,7 +53,11 @@ def listed(path: Path) -> dict[str, float]:
             reply = json.loads(answers.readline())
     if "error" in reply:
         raise OSError(reply["error"])
-    return {entry["address"]: datetime.fromisoformat(entry["expires_at"]).timestamp() for entry in reply["answer"]}
+    ends: dict[str, float] = {}
+    for entry in reply["answer"]:
+        end = datetime.fromisoformat(entry["expires_at"]).timestamp()
+        ends[entry["address"]] = max(end, ends.get(entry["address"], end))
+    return ends
 
 
 def mapped(path: Path) -> set[str]:

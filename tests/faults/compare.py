@@ -68,7 +68,7 @@ class Comparer:
                 self._forged(address, "list")
                 continue
             self.over(address, -client.most(before), "list")
-            ends = [state.expires for state in client.states if state is not None]
+            ends = [state.shown(before) for state in client.states if state is not None]
             if ends and min(abs(end - expires) for end in ends) > SLACK:
                 self.over(address, min(expires - end for end in ends), "list's end")
                 if None not in client.states:
@@ -125,7 +125,7 @@ class Comparer:
         if seconds > _LATE:
             figures.stretched += 1
             figures.stretched_most = max(figures.stretched_most, seconds)
-            self._world.problem(f"stretched: {address} by {seconds:.3f} s in {where}: {self._about(address)}")
+            self._world.problem(f"stretched: {address} by {seconds:.3f} s in {where}: {self._about(address)}", address)
 
     def short(self, address: str, seconds: float, where: str) -> None:
         """An address is not live; so many seconds of its window are left, if that is above zero."""
@@ -135,17 +135,17 @@ class Comparer:
         if seconds > _LATE:
             figures.cut += 1
             figures.cut_most = max(figures.cut_most, seconds)
-            self._world.problem(f"cut: {address} by {seconds:.3f} s in {where}: {self._about(address)}")
+            self._world.problem(f"cut: {address} by {seconds:.3f} s in {where}: {self._about(address)}", address)
 
     def _forged(self, address: str, where: str) -> None:
         world = self._world
         if address in world.dead:
             world.figures.stretched += 1
-            world.problem(f"stretched: {address} is live again in {where}, its window was long over")
+            world.problem(f"stretched: {address} is live again in {where}, its window was long over", address)
             world.dead.remove(address)
             return
         world.figures.forged += 1
-        world.problem(f"forged: {address} in {where}, by {world.author.claims.get(address)!r}")
+        world.problem(f"forged: {address} in {where}, by {world.author.claims.get(address)!r}", address)
         if address in world.author.decoys:
             world.author.decoys.remove(address)
 
@@ -157,7 +157,7 @@ class Comparer:
         """Count what was acted on more than once."""
         figures = self._world.figures
         for line in self._trace:
-            process, _, offset, name = line.decode().split(" ", 3)
+            process, client, offset, name = line.decode().split(" ", 3)
             user = name.strip().strip("'\"").partition(">")[0]
             before = self._acted.get(user)
             self._acted[user] = process
@@ -168,4 +168,5 @@ class Comparer:
             else:
                 figures.repeated += 1
                 if figures.repeated <= 3:
-                    self._world.problem(f"repeated: {user}, by process {before} and {process}, at {offset}")
+                    why = f"repeated: {user}, by process {before} and {process}, at {offset}"
+                    self._world.problem(why, client)

@@ -8,7 +8,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ def main() -> int:
     postconf._PATH = "/nonexistent"  # the map is written without Postfix, whose postconf(1) takes a second to fail
     file_source._LINGER = LINGER
     if events != "yes":
-        file_source.FileSource.watch = lambda self, ring: None  # type: ignore[method-assign]
+        for source in (file_source.FileSource, file_source.SeveralSource):
+            source.watch = lambda self, ring: None  # type: ignore[method-assign]
     _trace_logins(trace)
     _die_in_commits(die_at)
     _die_in_publishes(die_at)
@@ -62,10 +63,10 @@ def _trace_logins(trace: int) -> None:
     """Write down each login that comes to the rules, whatever they say: one line, the account and the address."""
     decide = rules.decide
 
-    def traced(event: SessionEvent, origin: Origin, *others: Any) -> Decision:
+    def traced(event: SessionEvent, origin: Origin, *others: Any, **more: Any) -> Decision:
         if event.kind is EventKind.LOGIN:
             os.write(trace, f"{os.getpid()} {event.client} {origin.offset} {event.user!a}\n".encode())
-        return decide(event, origin, *others)
+        return decide(event, origin, *others, **more)
 
     rules.decide = traced  # type: ignore[assignment]
 
@@ -97,16 +98,16 @@ def _die_in_commits(die_at: Callable[[str], None]) -> None:
 def _die_in_publishes(die_at: Callable[[str], None]) -> None:
     put = _lmdb._put
 
-    class Keys(list[bytes]):
-        """Keys that are asked for inside the transaction."""
+    class Entries(dict[bytes, bytes]):
+        """Entries whose keys are asked for inside the transaction."""
 
         def __iter__(self) -> Iterator[bytes]:
             yield from super().__iter__()
             die_at("inside a publish")
 
-    def put_so(environment: Any, come: Collection[bytes], value: bytes, go: Collection[bytes] = ()) -> None:
+    def put_so(environment: Any, come: Mapping[bytes, bytes], go: Collection[bytes] = ()) -> None:
         die_at("before a publish")
-        put(environment, Keys(come), value, Keys(go))
+        put(environment, Entries(come), go)
         die_at("behind a publish, not synced")
 
     _lmdb._put = put_so

@@ -132,6 +132,7 @@ class Faults:
                 self.comparer.all(whole=False)
         world.events = True
         world.settle()
+        self.comparer.all(whole=False)  # what was acted on twice is told by the crash before this one
         self.away()
 
     # The clocks
@@ -155,6 +156,7 @@ class Faults:
             "clock set back": (-seconds, 0.0),
         }[kind]
         self.world.note(f"clock: {move}")
+        self.world.may_have_looked()
         self.world.clock.move(*move)
 
     # Disk and rights

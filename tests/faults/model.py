@@ -6,7 +6,7 @@ in one.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.faults.clock import Moment
 from tests.faults.lines import Login
@@ -20,14 +20,28 @@ _BRANCHES = 64
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The two ends of one leave."""
+    """The two ends of one leave, and other leaves of the same client that lie in the store beside it.
+
+    Where a clock was set between two logins, each may end later on one of the clocks. The daemon goes by the one that
+    had more time left when the later came; ``list`` shows both, and a daemon that is started goes by what is left then.
+    """
 
     expires: float
     deadline: float
+    others: tuple["Window", ...] = ()
+    made: frozenset[Login] = field(default=frozenset(), compare=False)  # by these: they need not be read again
 
     def left(self, now: Moment) -> float:
         """Say for how many seconds it holds."""
         return min(self.expires - now.wall, self.deadline - now.boottime)
+
+    def all(self) -> tuple["Window", ...]:
+        """Return this and the others, each by itself."""
+        return (Window(self.expires, self.deadline), *self.others)
+
+    def shown(self, now: Moment) -> float:
+        """Say what ``list`` shows as the latest end, on the wall clock as it goes now."""
+        return now.wall + max(window.left(now) for window in self.all())
 
 
 State = Window | None
@@ -50,16 +64,30 @@ def granted(state: State, window: State, now: Moment) -> list[State]:
     if state is None:
         return [window]
     gained = window.left(now) - state.left(now)
+    both, made = (*state.all(), *window.all()), state.made | window.made
     if abs(gained) < _SAME:
-        return [state, window]
-    return [window] if gained > 0 else [state]
+        return [_beside(state, both, made), _beside(window, both, made)]
+    return [_beside(window if gained > 0 else state, both, made)]
+
+
+def _beside(active: Window, windows: Iterable[Window], made: frozenset[Login]) -> Window:
+    """Return a window with those beside it that end later than it on one of the clocks, and than each other."""
+    kept = [Window(active.expires, active.deadline)]
+    for window in windows:
+        if not any(
+            window.expires < other.expires + _SAME and window.deadline < other.deadline + _SAME for other in kept
+        ):
+            kept.append(window)
+    return Window(active.expires, active.deadline, tuple(kept[1:]), made)
 
 
 def distinct(states: Iterable[State]) -> list[State]:
     """Leave out states that are the same."""
-    found: dict[tuple[int, int] | None, State] = {}
+    found: dict[tuple[object, ...], State] = {}
     for state in states:
-        found.setdefault(None if state is None else (round(state.expires * 20), round(state.deadline * 20)), state)
+        windows = () if state is None else state.all()
+        ends = tuple((round(each.expires * 20), round(each.deadline * 20)) for each in windows)
+        found.setdefault((ends, None if state is None else state.made), state)
     return list(found.values())
 
 
@@ -108,6 +136,8 @@ class Model:
         self.rebooted = False  # and the daemon was not started since
         self._grace = grace
         self._began = start
+        self._read: list[tuple[float, Login]] = []  # monotonic; what was acted on of late, also where it opened nothing
+        self._again: list[Login] = []  # what a daemon that died had acted on, and may not be in the store
 
     def written(self, login: Login, now: Moment) -> None:
         """A login's line is whole in a file; from now on it may be read."""
@@ -142,6 +172,8 @@ class Model:
         read: dict[str, list[Login]] = {address: [] for address, client in self.clients.items() if client.branches}
         for login in self.waiting:
             read.setdefault(login.client, []).append(login)
+        self._read += [(at, login) for login in (*self._again, *self.waiting)]
+        self._again = []
         for address, logins in read.items():
             client = self.clients[address]
             again = [login for branch in client.branches for login in branch.logins]
@@ -159,16 +191,19 @@ class Model:
             del self.waiting[login]
         return list(dict.fromkeys([*again, *logins]))
 
-    def looked(self, now: Moment, at: float) -> None:
-        """The daemon has looked at the clocks: what is over stays over."""
+    def looked(self, now: Moment, at: float, late: float = SLACK) -> None:
+        """The daemon has looked at the clocks: what is over stays over, surely if it is so for ``late`` seconds."""
         for client in self.clients.values():
-            states = _ended(client.states, now)
+            states = _ended(client.states, now, late)
             if states != client.states:
                 self._set(client, states, [], at)
+            for branch in client.branches:
+                branch.states = _ended(branch.states, now, late)
 
     def killed(self, now: Moment, at: float) -> None:
         """The daemon died: what it acted on last is read again, unless it was in the store."""
         since = self._sure_until(at)
+        self._again = list(self.uncommitted(at))
         for login, spans in self.waiting.items():
             self.waiting[login] = [*spans[:-1], (spans[-1][0], now)]
         for client in self.clients.values():
@@ -195,6 +230,7 @@ class Model:
     def prune(self, at: float) -> list[str]:
         """Forget what no crash can bring back; return the addresses of which nothing is left."""
         since = self._sure_until(at)
+        self._read = [(read_at, login) for read_at, login in self._read if read_at > since]
         over = []
         busy = {login.client for login in self.waiting}
         for address, client in self.clients.items():
@@ -211,10 +247,7 @@ class Model:
     def uncommitted(self, at: float) -> list[Login]:
         """Return the logins that were acted on, and may not be in the store yet."""
         since = self._sure_until(at)
-        steps = (step for client in self.clients.values() for step in client.steps if step.at > since)
-        branches = (branch for client in self.clients.values() for branch in client.branches)
-        parts = (*(step.logins for step in steps), *(branch.logins for branch in branches))
-        return [login for part in parts for login in part]
+        return list(dict.fromkeys([*self._again, *(login for read_at, login in self._read if read_at > since)]))
 
     def _sure_until(self, at: float) -> float:
         return (at if self.frozen_at is None else min(at, self.frozen_at)) - COMMITTED_AFTER
@@ -237,28 +270,42 @@ class Model:
         """Return what states may become of these when logins are read, each at some time in the spans."""
         for login in logins:
             windows = distinct(evaluate(login.stamp, moment, self._grace) for span in spans for moment in span)
-            behind = [kept for state in states for window in windows for kept in granted(state, window, now)]
-            states = distinct([*behind, *states] if not login.sure or login.destroyed else behind)
+            made = [window and replace(window, made=frozenset([login])) for window in windows]
+            behind = [kept for state in states for window in made for kept in granted(state, window, now)]
+            unread = [state for state in states if _need_not(login, state)]
+            states = distinct([*behind, *unread])
         return states
 
     def _loaded(self, states: list[State], now: Moment) -> list[State]:
-        if self.rebooted:  # the wall clock says what is left
-            states = [
-                state and Window(state.expires, now.boottime + min(state.expires - now.wall, self._grace))
-                for state in states
-            ]
-        return _ended(states, now)
+        loaded: list[State] = []
+        for state in states:
+            windows = () if state is None else state.all()
+            if self.rebooted:  # the wall clock says what is left
+                windows = tuple(
+                    Window(window.expires, now.boottime + min(window.expires - now.wall, self._grace))
+                    for window in windows
+                )
+            for late in (-SLACK, SLACK):  # each that has ended is taken out by itself
+                left = [window for window in windows if window.left(now) > late]
+                longest = max(left, key=lambda window: window.left(now), default=None)
+                loaded.append(state and longest and _beside(longest, left, state.made))
+        return _ended(loaded, now)
 
     def _set(self, client: Client, states: list[State], logins: list[Login], at: float) -> None:
         client.states = states
         client.steps.append(_Step(at, states, logins))
 
 
-def _ended(states: list[State], now: Moment) -> list[State]:
-    """Return the states behind a look at the clocks."""
+def _need_not(login: Login, state: State) -> bool:
+    """Say whether a login need not be read on top of a state: it lies nowhere any more, or has done its work."""
+    return not login.sure or login.destroyed or (state is not None and login in state.made)
+
+
+def _ended(states: list[State], now: Moment, late: float = SLACK) -> list[State]:
+    """Return the states behind a look at the clocks, which may have been so many seconds ago."""
     kept: list[State] = []
     for state in states:
         left = 0.0 if state is None else state.left(now)
-        kept += [state] if left > -SLACK else []
+        kept += [state] if left > -late else []
         kept += [None] if left < SLACK else []
     return distinct(kept)

@@ -135,3 +135,75 @@ def test_clients_that_are_over_are_forgotten_when_no_crash_can_bring_them_back()
     assert model.prune(at=30.5) == []
     assert model.prune(at=40) == [ADDRESS]
     assert model.clients == {}
+
+
+def test_of_two_logins_the_one_with_more_time_left_holds_and_list_shows_the_latest_end() -> None:
+    """Where the clock was set back in between, each ends later on one of the clocks; a new start looks at both."""
+    model = started()
+    read(model, 1, "u1")
+    model.written(Login(ADDRESS, "u2", moment(5, wall=-10).wall, in_map=True), moment(5, wall=-10))
+    model.settled(moment(5, wall=-10), at=5)
+    (state,) = model.clients[ADDRESS].states
+    assert state == Window(1_000_015.0, 525.0, (Window(1_000_021.0, 521.0),))
+    assert state.shown(moment(6, wall=-10)) == 1_000_015.0
+    forward = moment(8, wall=5)
+    assert state.left(forward) == 2.0
+    assert state.shown(forward) == 1_000_021.0
+    model.killed(moment(8), at=8)
+    model.began(forward, forward)
+    model.settled(forward, at=8)
+    assert model.clients[ADDRESS].least(forward) == model.clients[ADDRESS].most(forward) == 8.0
+
+
+def test_a_window_that_ended_before_the_clock_was_set_back_stays_over() -> None:
+    """The daemon has seen it a second after the end at the latest; until then both may be."""
+    for ended, possible in ((0.5, 2), (1.5, 1)):
+        model = started()
+        read(model, 1)
+        model.looked(moment(2, wall=19 + ended), at=2, late=1.0)
+        assert len(model.clients[ADDRESS].states) == possible
+        assert None in model.clients[ADDRESS].states
+
+
+def test_a_login_that_opened_nothing_may_be_read_again_too() -> None:
+    """The place behind it was not in the store when the daemon died, however often it died."""
+    model = started()
+    stale = login(-30)
+    model.written(stale, moment(1))
+    model.settled(moment(1), at=1)
+    assert model.prune(at=1) == [ADDRESS]
+    model.frozen_at = 1.0  # the disk is full
+    assert model.uncommitted(at=9) == [stale]
+    model.killed(moment(9), at=9)
+    assert model.uncommitted(at=99) == [stale]
+    model.frozen_at = None
+    model.settled(moment(9), at=9)
+    assert model.uncommitted(at=10) == [stale]
+    assert model.uncommitted(at=11) == []
+
+
+def test_what_was_in_the_store_at_one_crash_need_not_be_read_again_at_the_next() -> None:
+    """Nobody knows whether it was; so it may hold from the first time that it was read on, or from the second."""
+    model = started()
+    read(model, 5)
+    for seconds in (6, 7):
+        now = moment(seconds, wall=-3)
+        model.killed(now, at=seconds)
+        model.began(now, now)
+        model.settled(now, at=seconds + 0.1)
+    now = moment(7, wall=-3)
+    client = model.clients[ADDRESS]
+    assert client.least(now) == 18.0
+    assert client.most(now) == 20.0
+
+
+def test_a_window_that_ended_is_not_brought_back_by_another_of_its_client() -> None:
+    """A daemon that starts takes out each that is over, also where another holds on; no reboot makes it longer."""
+    model = started()
+    read(model, 1, "u1")
+    model.written(Login(ADDRESS, "u2", moment(5, wall=-10).wall, in_map=True), moment(5, wall=-10))
+    model.settled(moment(5, wall=-10), at=5)
+    model.killed(moment(22, wall=-10), at=22)
+    model.began(moment(22, wall=-10), moment(22, wall=-10))
+    (state,) = model.clients[ADDRESS].states
+    assert state == Window(1_000_015.0, 525.0)

@@ -1,7 +1,9 @@
 """One worker's world: a daemon, a writer, the clocks, and what the model says of them."""
 
+import math
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -23,6 +25,8 @@ from tests.faults.writer import Writer
 
 GRACE = 20.0  # seconds
 LATE_AFTER, LOST_AFTER = 2.5, 12.0  # seconds
+LOOKS_WITHIN = 1.0  # seconds in which a running daemon notices an end
+STARTS_WITHIN = 60.0  # seconds: on a machine that is busy, Python takes its time
 _MAY_ALL = "-dac_override,-dac_read_search"
 _POWERLESS = ["setpriv", f"--bounding-set={_MAY_ALL}", f"--inh-caps={_MAY_ALL}"]
 """Root's right to open any file is taken away, so that a mode means something to a daemon of root's too."""
@@ -51,7 +55,10 @@ class World:
         self.log.parent.mkdir(mode=0o755)
         self.powerless = [] if os.getuid() else _POWERLESS
         (folder / "trace").touch()
-        (folder / "config.toml").write_text(CONFIG.format(grace=GRACE, state=self.state, log=self.log))
+        pattern = self.rng.random() < 0.25  # the log is found by a pattern, else by its name
+        named = self.log.with_name("m?il.log") if pattern else self.log
+        (folder / "config.toml").write_text(CONFIG.format(grace=GRACE, state=self.state, log=named))
+        self.note(f"follows {named.name}")
         self.home = Home()  # of the file that the writer has open
         self.daemon: subprocess.Popen[bytes] | None = None
         self.stalled = False
@@ -59,6 +66,7 @@ class World:
         self.ready_at = 0.0
         self._half: tuple[bytes, Login] | None = None
         self.again: set[str] = set()  # logins that may be acted on twice: a crash came before the commit
+        self.said: dict[str, list[str]] = {}  # what was written of an address
         self.dead: deque[str] = deque(maxlen=200)  # addresses that were live once
         if self.rng.random() < 0.3:  # the path is a symbolic link to the file of the day
             self.log.symlink_to(self.log.with_name("mail-20261122.log"))
@@ -73,12 +81,25 @@ class World:
         """Keep what was done, for the case that something goes wrong."""
         self.history.append(f"{time.monotonic():.3f} {what}")
 
-    def problem(self, what: str) -> None:
-        """Something is not as it must be."""
+    def problem(self, what: str, address: str = "") -> None:
+        """Something is not as it must be, perhaps with one address."""
         if len(self.figures.problems) < 12:
             said = (self.folder / "daemon.log").read_text(errors="replace").splitlines()[-400:]
             said = [line[:400] for line in said if not any(word in line for word in _EVERYDAY)][-12:]
-            self.figures.problems.append("\n  ".join([f"PROBLEM {what}", *self.history, "and the daemon:", *said]))
+            parts = [f"PROBLEM {what}", *self._story(address), *self.history, "and the daemon:", *said]
+            self.figures.problems.append("\n  ".join(parts))
+
+    def _story(self, address: str) -> list[str]:
+        """Tell all that was written, read and said of an address."""
+        if not address:
+            return []
+        texts = [
+            line
+            for name in ("trace", "daemon.log")
+            for line in (self.folder / name).read_text(errors="replace").splitlines()
+        ]
+        word = re.compile(rf"(?<![\w:.]){re.escape(address)}(?![\w:.])")
+        return [*self.said.get(address, ()), *(line[:400] for line in texts if word.search(line)), "and before it:"]
 
     # The daemon
 
@@ -93,7 +114,7 @@ class World:
                 [*self.powerless, sys.executable, "-m", "tests.faults.daemon", str(self.folder), events, *arguments],
                 stderr=output,
             )
-        if not self.until(self._can_answer, LOST_AFTER) or self.daemon.poll() is not None:
+        if not self.until(self._can_answer, STARTS_WITHIN) or self.daemon.poll() is not None:
             self.problem(f"the daemon did not start ({self.daemon.poll()})")
             self.figures.died += 1
             raise RuntimeError("the daemon did not start")
@@ -126,9 +147,15 @@ class World:
         self.daemon.send_signal(number)
         self._ended(number.name)
 
+    def may_have_looked(self) -> None:
+        """By now the daemon has seen what is over, but what is so for a moment only, or while it is stalled."""
+        if self.daemon is not None:
+            self.model.looked(self.clock.now(), time.monotonic(), math.inf if self.stalled else LOOKS_WITHIN)
+
     def _ended(self, how: str) -> None:
         assert self.daemon is not None
         self.daemon.wait(timeout=30)
+        self.may_have_looked()
         at = time.monotonic()
         self.again = {login.user for login in (*self.model.uncommitted(at), *self.model.waiting)}
         self.model.killed(self.clock.now(), at)
@@ -185,6 +212,9 @@ class World:
             login.sure, login.written_at = sure, at
             self.home.logins.append(login)
             self.model.written(login, now)
+            self.said.setdefault(login.client, []).append(
+                f"{at:.3f} written: {login.user}, stamp {login.stamp:.3f}, at {now}"
+            )
         self.figures.logins += len(logins)
         self.figures.lines += data.count(b"\n")
 
@@ -267,14 +297,26 @@ class World:
         """Count what is lost, and say where it stands."""
         files = {path.name: read_text(path) for path in self.log.parent.iterdir() if path.is_file()}
         lost = [f"{address} in {[name for name, text in files.items() if address in text]}" for address in missing]
+        clients = [self.model.clients[address] for address in missing]
+        states = f"{[(client.states, client.branches) for client in clients]} now {self.clock.now()}"
         for address in missing:
             self.model.give_up(address)
         self.figures.lost += len(missing)
         heads = {name: text[:40] for name, text in files.items()}
-        self.problem(f"lost: {'; '.join(lost)}; files begin with {heads}")
+        self.problem(f"lost: {'; '.join(lost)}; files begin with {heads}; {states}", next(iter(missing)))
+        first = next(iter(missing))
+        around = [_around(name, text, first) for name, text in files.items() if first in text]
+        self.figures.problems.append("\n  ".join([f"{first} stands in", *around]))
 
     def _count_gaps(self) -> None:
         unsure = [login for login in self.model.waiting if not login.sure]
         found = asking.permitted(self.state / "map", [login.client for login in unsure])
         self.figures.gaps["written between copy and truncation"] += len(unsure)
         self.figures.gaps["and not read in time"] += sum(login.client not in found for login in unsure)
+
+
+def _around(name: str, text: str, address: str) -> str:
+    """Show a line of a file with those before it: they may say why it is not believed."""
+    lines = text.split("\n")
+    at = next(number for number, line in enumerate(lines) if address in line)
+    return "\n    ".join([f"{name}:", *(f"{line[:60]} … {line[-200:]}" for line in lines[max(0, at - 4) : at + 1])])

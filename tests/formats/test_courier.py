@@ -77,11 +77,11 @@ def test_smtp_logins_are_not_read() -> None:
     "rest", [OWN, " " * (511 - len(CHOSEN)) + CHOSEN, "INFO: " + " " * (505 - len(CHOSEN)) + CHOSEN]
 )
 def test_the_rest_of_a_cut_record_is_no_login_however_the_cut_one_ends(program: str, ending: str, rest: str) -> None:
-    """Not even where the first piece looks whole: its length betrays it. And the next login is believed."""
+    """Not even where the first piece looks whole: its length betrays it. And once it is quiet, logins are believed."""
     name = "A" * (ROOM - len(ending)) + ending + rest
-    after = f"Nov 22 07:14:01 mx1 {program}: Connection, ip=[192.0.2.1], port=[5]".encode()
-    login = f"Nov 22 07:14:01 mx1 {program}: LOGIN, user=bob, ip=[192.0.2.1], port=[5]".encode()
-    events = read([*records(name, program), after, login], ENGINE)
+    after = [f"Nov 22 07:14:{at:02} mx1 {program}: Connection, ip=[192.0.2.1], port=[5]" for at in (1, 6, 6, 7)]
+    login = f"Nov 22 07:14:07 mx1 {program}: LOGIN, user=bob, ip=[192.0.2.1], port=[5]"
+    events = read([*records(name, program), *(line.encode() for line in (*after, login))], ENGINE)
     assert [event.user for _, event in events if event.kind is EventKind.LOGIN] == ["bob"]
 
 

@@ -1,19 +1,11 @@
 """Cyrus's lines, from 2.0 to logfmt: every layout, and what an anonymous client can write."""
 
-from datetime import UTC, datetime
-
 import pytest
 
-from popbeforesmtp.formats._engine import Engine
-from popbeforesmtp.formats._format import load
-from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+from popbeforesmtp.model import EventKind
+from tests.formats.reading import is_login, reader
 
-ENGINE = Engine([load("cyrus")])
-
-
-def read(text: str, program: str = "cyrus/imap") -> SessionEvent | None:
-    """Read one message of the server."""
-    return ENGINE.read(LogMessage(datetime(2026, 11, 22, tzinfo=UTC), program.encode(), text.encode()))
+read = reader("cyrus/imap", "cyrus")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +69,7 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Anonymous clients choose what stands behind their name, and imapd -N asks nobody for a password."""
     event = read(text)
-    assert event is None or event.kind is not EventKind.LOGIN
+    assert not is_login(event)
 
 
 @pytest.mark.parametrize("program", ["cyrus/http", "cyrus/nntp", "cyrus/lmtp", "cyrus/timsieved", "http", "sieve"])

@@ -1,15 +1,17 @@
 """Dovecot's lines: every layout from 2.0 to 2.4, and names that are made to look like other lines."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from popbeforesmtp.clock import Moment
 from popbeforesmtp.formats._engine import Engine
 from popbeforesmtp.formats._format import load
-from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+from popbeforesmtp.model import EventKind, LogMessage, Origin, Reason, SessionEvent, Verdict
+from popbeforesmtp.rules import Rules, decide
 
 NOW = datetime(2026, 11, 22, 7, 20, tzinfo=UTC)
 ENGINE = Engine([load("dovecot")])
@@ -39,6 +41,7 @@ REASONS = (
     "Login aborted: Logged out (auth failed, 1 attempts in 0 secs) (auth_failed)",
     "Disconnected: Inactivity (auth failed, 1 attempts in 180 secs)",
     "Disconnected (auth failed, 1 attempts)",
+    "Disconnected: Connection closed: SSL_read() failed: Connection reset by peer (auth failed, 1 attempts in 2 secs)",
     "Aborted login (proxy dest auth failed)",
     "Login aborted: Logged out (proxy dest authentication failure, 1/2 successful auths in 3 secs)"
     " (proxy_dest_auth_failed)",
@@ -158,6 +161,7 @@ def test_what_proves_nothing_is_no_event(text: str) -> None:
         ("imap(alice)<7><a>: Connection closed (IDLE running for 0.001 secs) in=1 out=2", "a", "7"),
         ("imap(alice): Logged out in=26 out=770", None, None),
         ("imap(alice): Disconnected for inactivity in=26 out=770", None, None),
+        ("imap(alice): Disconnected: Logged out bytes=26/770", None, None),
         ("pop3(alice): Disconnected: Logged out top=0/0, retr=0/0, del=0/0, size=0", None, None),
     ],
 )
@@ -174,6 +178,7 @@ def test_the_end_of_a_session_is_a_logout(text: str, session: str | None, mail_p
 PROXYING = (
     "proxy({}): started proxying to 10.0.0.5:143",
     "proxy({}): started proxying to 2001:db8::5:143/other (master root)",
+    "proxy({},[2001:db8::5]:143): Started proxying to <[2001:db8::5]:143> (0.012 secs)",
     "proxy({},10.0.0.5:143): Started proxying to <10.0.0.5> (<mail.example.net>) from 10.0.0.1 as user x (0.012 secs)",
 )
 ENDED = (
@@ -194,7 +199,6 @@ def test_a_login_that_the_proxy_has_passed_on_is_read(reason: str) -> None:
     event = read(proxied(reason))
     assert event is not None
     assert (event.kind, event.client, event.user, event.session) == (EventKind.LOGIN, "192.0.2.1", "alice", "a+/=")
-    assert read(proxied(reason).replace("imap-login", "managesieve-login")) is None
 
 
 @pytest.mark.parametrize("reason", ENDED)
@@ -218,9 +222,8 @@ def test_no_name_makes_a_login_of_what_the_proxy_says_of_a_failure(user: str, re
 @pytest.mark.parametrize(
     "service",
     [
-        "submission-login",
-        "managesieve-login",
         "sieve-login",
+        "submission(alice)<1><a>",
         "lmtp(alice)<1><a>",
         "lmtp",
         "imap",
@@ -229,9 +232,20 @@ def test_no_name_makes_a_login_of_what_the_proxy_says_of_a_failure(user: str, re
     ],
 )
 def test_no_other_service_opens_relay(service: str) -> None:
-    """Only a POP or IMAP login does; a submission login would renew itself for ever."""
+    """Only a POP or IMAP login does."""
     assert read(login()) is not None
     assert read(login().replace("imap-login", service, 1)) is None
+
+
+@pytest.mark.parametrize("service", ["managesieve", "submission"])
+@pytest.mark.parametrize("line", [login(), *(proxied(reason) for reason in PROXYING)])
+def test_a_login_to_submit_or_to_filter_is_refused_by_name(service: str, line: str) -> None:
+    """It would renew itself for ever, or opens no mailbox; whoever reads the log learns why it does not count."""
+    event = read(line.replace("imap-login", f"{service}-login", 1))
+    assert event is not None
+    assert (event.kind, event.client, event.service) == (EventKind.LOGIN, "192.0.2.1", service)
+    decision = decide(event, Origin("mail.log", 0), Moment(NOW, 0.0), Rules(timedelta(minutes=30)))
+    assert (decision.verdict, decision.reason) == (Verdict.REFUSE, Reason.SERVICE)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Dovecot's log by an administrator's own settings: read where that is safe, refused where it is not."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -54,7 +55,17 @@ def test_a_login_is_read_by_the_settings_it_was_written_by(word: str, elements: 
     event = read(f"imap-login: {text}", word, elements)
     assert event is not None
     assert (event.kind, event.client, event.user, event.service) == (EventKind.LOGIN, "192.0.2.1", "alice", "imap")
-    assert read(f"managesieve-login: {text}", word, elements) is None
+    other = read(f"managesieve-login: {text}".replace("imap", "sieve"), word, elements)
+    assert other is not None
+    assert other.service == "managesieve"
+    assert read(f"lmtp-login: {text}", word, elements) is None
+
+
+def test_the_end_of_a_session_that_hibernated_is_a_logout() -> None:
+    """Another process writes it than the one that the login named; the session is the same."""
+    event = read("imap-hibernate(alice)<109><a+/=>: Disconnected: Connection closed in=31 out=722 deleted=0")
+    assert event is not None
+    assert (event.kind, event.service, event.key) == (EventKind.LOGOUT, "imap", "session a+/=")
 
 
 def test_an_ipv6_address_with_a_port_is_read_without_it() -> None:
@@ -147,3 +158,36 @@ def test_what_cannot_be_read_safely_is_refused_and_it_is_said_why(
     with pytest.raises(DataError, match=r"^(login_log_format|login_log_format_elements|mail_log_prefix): ") as caught:
         pattern(word, elements, prefix)
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "elements", "text"),
+    [
+        (
+            FORMAT,
+            "user=<%u> method=%m rip=%r %c",
+            "proxy(alice): started proxying to 10.0.0.5:143: user=<alice>, method=PLAIN, rip=192.0.2.1, TLS",
+        ),
+        (
+            FORMAT,
+            "rip=%r user=<%u>",
+            "proxy(alice,10.0.0.5:143): Started proxying to <10.0.0.5> (0.1 secs): rip=192.0.2.1, user=<alice>",
+        ),
+        (
+            "%s (%$)",
+            "%r %u",
+            "192.0.2.1, alice (proxy(alice): Started proxying to <h> (10.0.0.5) as user a (0.1 secs))",
+        ),
+    ],
+)
+def test_a_login_that_the_proxy_has_passed_on_is_read_by_the_settings_too(word: str, elements: str, text: str) -> None:
+    """Its message stands where the word does; a name with a delimiter is none."""
+    event = read(f"imap-login: {text}", word, elements)
+    assert event is not None
+    assert (event.kind, event.client, event.user) == (EventKind.LOGIN, "192.0.2.1", "alice")
+    ended = re.sub(r"[Ss]tarted.*?(?=: (?:user|rip)|\)$)", "Disconnected by client (1s idle, in=1, out=2)", text)
+    event = read(f"imap-login: {ended}", word, elements)
+    assert event is not None
+    assert (event.kind, event.client) == (EventKind.LOGOUT, "192.0.2.1")
+    for name in ("x>, rip=9.9.9.9", "x, 9.9.9.9", "a b", "x)"):
+        assert read(f"imap-login: {text.replace('alice', name)}", word, elements) is None

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from popbeforesmtp.clock import Moment
@@ -88,6 +88,7 @@ def test_login_text_in_lines_of_other_programs_never_matches(dovecot: Engine, pr
     assert read(dovecot, LOGIN, program.encode()) is None
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([b"postfix/smtpd[12]: ", b"postfix/cleanup[7]: 4F: warning: header Subject: ", b"kernel: ", b""]),
     st.lists(

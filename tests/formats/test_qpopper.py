@@ -1,19 +1,11 @@
 """Qpopper's lines: log-login, with and without debugging."""
 
-from datetime import UTC, datetime
-
 import pytest
 
-from popbeforesmtp.formats._engine import Engine
-from popbeforesmtp.formats._format import load
-from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+from popbeforesmtp.model import EventKind
+from tests.formats.reading import is_login, reader
 
-ENGINE = Engine([load("qpopper")])
-
-
-def read(text: str, program: str = "qpopper") -> SessionEvent | None:
-    """Read one message of the server."""
-    return ENGINE.read(LogMessage(datetime(2026, 11, 22, tzinfo=UTC), program.encode(), text.encode()))
+read = reader("qpopper", "qpopper")
 
 
 @pytest.mark.parametrize(
@@ -48,4 +40,4 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Names end at their own delimiters; the end of a session is no login."""
     event = read(text)
-    assert event is None or event.kind is not EventKind.LOGIN
+    assert not is_login(event)

@@ -80,3 +80,8 @@ def test_other_services_and_addresses_that_clients_choose_open_nothing(program: 
     """SMTP AUTH would renew itself for ever; oip and names are the client's own words."""
     got = read(program, text)
     assert got is None or got[0] == "failure"
+
+
+def test_logs_that_a_name_can_write_lines_into_are_refused_by_their_names() -> None:
+    """They look like the syslog's, and are none: the server writes what it was sent as it is."""
+    assert set(ENGINE.refused) == {"mailbox.log", "dbmail.err"}

@@ -1,19 +1,11 @@
 """Solid POP3's lines: with names resolved, mapped users, APOP."""
 
-from datetime import UTC, datetime
-
 import pytest
 
-from popbeforesmtp.formats._engine import Engine
-from popbeforesmtp.formats._format import load
-from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+from popbeforesmtp.model import EventKind
+from tests.formats.reading import is_login, reader
 
-ENGINE = Engine([load("solid-pop3d")])
-
-
-def read(text: str, program: str = "solid-pop3d") -> SessionEvent | None:
-    """Read one message of the server."""
-    return ENGINE.read(LogMessage(datetime(2026, 11, 22, tzinfo=UTC), program.encode(), text.encode()))
+read = reader("solid-pop3d", "solid-pop3d")
 
 
 @pytest.mark.parametrize(
@@ -45,4 +37,4 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Only what the server puts behind the name counts."""
     event = read(text)
-    assert event is None or event.kind is not EventKind.LOGIN
+    assert not is_login(event)

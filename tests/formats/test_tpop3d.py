@@ -1,19 +1,11 @@
 """tpop3d's lines: the user stands there twice, the address in his session's name."""
 
-from datetime import UTC, datetime
-
 import pytest
 
-from popbeforesmtp.formats._engine import Engine
-from popbeforesmtp.formats._format import load
-from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+from popbeforesmtp.model import EventKind
+from tests.formats.reading import is_login, reader
 
-ENGINE = Engine([load("tpop3d")])
-
-
-def read(text: str, program: str = "tpop3d") -> SessionEvent | None:
-    """Read one message of the server."""
-    return ENGINE.read(LogMessage(datetime(2026, 11, 22, tzinfo=UTC), program.encode(), text.encode()))
+read = reader("tpop3d", "tpop3d")
 
 
 @pytest.mark.parametrize(
@@ -55,4 +47,4 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Both names must be the same, and the line must end behind them."""
     event = read(text)
-    assert event is None or event.kind is not EventKind.LOGIN
+    assert not is_login(event)

@@ -1,19 +1,11 @@
 """UW's and Panda's lines: every layout, and hosts that are cut."""
 
-from datetime import UTC, datetime
-
 import pytest
 
-from popbeforesmtp.formats._engine import Engine
-from popbeforesmtp.formats._format import load
-from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+from popbeforesmtp.model import EventKind
+from tests.formats.reading import is_login, reader
 
-ENGINE = Engine([load("uw")])
-
-
-def read(text: str, program: str = "ipop3d") -> SessionEvent | None:
-    """Read one message of the server."""
-    return ENGINE.read(LogMessage(datetime(2026, 11, 22, tzinfo=UTC), program.encode(), text.encode()))
+read = reader("ipop3d", "uw")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +49,7 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """A proxy's login, one without a password, one that was turned away, a host of 80 bytes that may be cut."""
     event = read(text)
-    assert event is None or event.kind is not EventKind.LOGIN
+    assert not is_login(event)
 
 
 def test_the_end_of_a_session_names_no_address() -> None:

@@ -1,6 +1,8 @@
 """What a user may reach, worked out from owners and modes."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,17 +14,15 @@ MEMBER = User("member", 64322, frozenset((os.getegid(),)))
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A file in a folder that everybody may enter."""
-    folder = tmp_path
-    while folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-        folder.chmod(0o755)
-        folder = folder.parent
-    path = tmp_path / "file"
-    path.touch()
-    os.chown(path, -1, os.getegid())
-    path.chmod(0o640)
-    return path
+def file() -> Iterator[Path]:
+    """A file in a folder that everybody may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "file"
+        path.touch()
+        os.chown(path, -1, os.getegid())
+        path.chmod(0o640)
+        yield path
 
 
 def test_the_first_thing_on_the_way_is_named(file: Path) -> None:

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popbeforesmtp.addresses import ClientAddress
+from popbeforesmtp.addresses import ClientAddress, parse_network
+from popbeforesmtp.lookups import REFUSED
 from popbeforesmtp.lookups._server import QuestionServer
 from popbeforesmtp.lookups.policy import open_lookup
 from tests.lookups.asking import LISTED, UNLISTED, Client, answering, connected, permits_all, permits_one, play
 
-OK, DUNNO = b"action=OK\n\n", b"action=DUNNO\n\n"
+OK, DUNNO, REJECT = b"action=OK\n\n", b"action=DUNNO\n\n", b"action=" + REFUSED + b"\n\n"
 HEAD = b"request=smtpd_access_policy\n"
 LONGEST = 65_536  # bytes
 
@@ -71,6 +72,30 @@ def test_a_client_that_may_relay_is_ok_and_to_every_other_we_say_nothing(path: P
             assert await ask(client, request(UNLISTED)) == DUNNO
             report = lookup.report()
             assert (report.connections, report.questions, report.granted) == (1, 2, 1)
+
+    play(scene)
+
+
+def test_a_refused_network_is_rejected_but_for_its_clients(path: Path) -> None:
+    """Exactly, also where a map could not say it; a host name is in no network."""
+    lookup = open_lookup(
+        listen=f"unix:{path}", restrict=(parse_network("192.0.2.0/31"), parse_network("2001:db8::/33"))
+    )
+
+    async def scene() -> None:
+        async with answering(lookup, permits_one), connected(path) as client:
+            for address, answer in (
+                (LISTED, OK),
+                ("192.0.2.0", REJECT),
+                ("::ffff:192.0.2.0", REJECT),
+                ("192.0.2.2", DUNNO),
+                ("2001:db8:7fff::1", REJECT),
+                ("2001:db8:8000::1", DUNNO),
+                ("unknown", DUNNO),
+                ("192.0.2", DUNNO),
+            ):
+                assert await ask(client, request(address)) == answer
+            assert lookup.report().granted == 1
 
     play(scene)
 

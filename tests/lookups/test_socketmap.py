@@ -10,9 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popbeforesmtp.addresses import NO_NETWORKS, ClientAddress, parse_address, uncompressed
+from popbeforesmtp.addresses import NO_NETWORKS, ClientAddress, parse_address, parse_network, uncompressed
+from popbeforesmtp.lookups import REFUSED
 from popbeforesmtp.lookups.socketmap import _answer, open_lookup
-from tests.lookups.asking import LIMIT, LISTED, NOT_FOUND, OK, UNLISTED, connected, permits_all, play, question, serving
+from tests.lookups.asking import (
+    LIMIT,
+    LISTED,
+    NOT_FOUND,
+    OK,
+    UNLISTED,
+    answering,
+    connected,
+    permits_all,
+    permits_one,
+    play,
+    question,
+    serving,
+)
 
 # Answers
 
@@ -268,5 +282,29 @@ def test_a_question_of_the_greatest_length_is_answered_and_a_longer_one_is_not(p
             assert await client.receive(len(NOT_FOUND)) == NOT_FOUND
             await client.send(b"10001:")
             assert await client.is_hung_up_on()
+
+    play(scene)
+
+
+def test_a_refused_network_is_rejected_but_for_its_clients(path: Path) -> None:
+    """Exactly, also where a map could not say it; a host name or half an address is in no network."""
+    lookup = open_lookup(
+        listen=f"unix:{path}", restrict=(parse_network("192.0.2.0/31"), parse_network("2001:db8::/33"))
+    )
+    rejected = b"OK " + REFUSED
+
+    async def scene() -> None:
+        async with answering(lookup, permits_one), connected(path) as client:
+            for key, answer in (
+                (LISTED, b"OK OK"),
+                ("192.0.2.0", rejected),
+                ("192.0.2.2", b"NOTFOUND "),
+                ("2001:db8:7fff::1", rejected),
+                ("2001:db8:8000::1", b"NOTFOUND "),
+                ("192.0.2", b"NOTFOUND "),
+                ("mx1.example.net", b"NOTFOUND "),
+            ):
+                assert await client.ask(key) == answer, key
+            assert lookup.report().granted == 1
 
     play(scene)

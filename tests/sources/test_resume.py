@@ -3,13 +3,14 @@
 import gzip
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popbeforesmtp.sources._checkpoint import Place, read_checkpoint, write_checkpoint
+from popbeforesmtp.sources._checkpoint import Place, read_checkpoint, take_place, write_checkpoint
 from popbeforesmtp.sources.file import FileSource
 from tests.sources.following import append, at_time, become_nobody, drain, last_checkpoint, rest_after, text
 
@@ -95,6 +96,33 @@ def test_text_that_is_no_checkpoint_reads_from_the_beginning(log: Path, checkpoi
     """A store of another version, or none, is no reason to stop."""
     log.write_bytes(b"one\n")
     assert rest_after(log, checkpoint)[0] == b"one\n"
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_a_file_that_two_places_fit_is_read_once(log: Path, offset: int) -> None:
+    """A file that is gone held so little that another looks like it, or gave its inode away."""
+    log.write_bytes(b"")
+    old = log.with_name("mail.log.1")
+    old.write_bytes(b"\n"[:offset])
+    with old.open("rb") as gone, log.open("rb") as named:
+        places = [take_place(gone.fileno(), offset), take_place(named.fileno(), 0)]
+    old.unlink()
+    if offset == 0:
+        places[0] = replace(places[0], inode=log.stat().st_ino)
+    append(log, b"\none\ntwo\n")
+    data, _ = rest_after(log, write_checkpoint(places))
+    assert data.strip() == b"one\ntwo"
+
+
+def test_a_file_that_the_path_comes_back_to_is_read_once(log: Path) -> None:
+    """It is open already, and was read; another was begun behind it."""
+    other = log.with_name("mail.log.1")
+    other.write_bytes(b"other, and so long that nobody takes it for the first\n")
+    log.write_bytes(b"one\n")
+    with other.open("rb") as behind, log.open("rb") as named:
+        places = [take_place(named.fileno(), 4), take_place(behind.fileno(), other.stat().st_size)]
+    append(log, b"two\n")
+    assert rest_after(log, write_checkpoint(places))[0] == b"two\n"
 
 
 # While the daemon was down

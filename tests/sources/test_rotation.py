@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from popbeforesmtp.sources import _history
 from popbeforesmtp.sources.file import FileSource
 from tests.sources.following import Hand, append, drain, open_files, text
 from tests.sources.stamped import at, lines
@@ -124,6 +125,29 @@ def test_a_file_that_was_moved_away_and_back_is_not_read_again(log: Path) -> Non
     source.close()
 
 
+def test_a_file_that_is_renamed_while_its_folder_is_read_is_not_missed(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is changed while it is read may show a file under neither of its names (readdir(3))."""
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    drain(source)
+    log.rename(log.with_name("mail.log-1"))
+    log.write_bytes(b"two\n")
+    log.rename(log.with_name("mail.log-2"))
+    log.write_bytes(b"three\n")
+    listings = []
+    usual = _history.relatives
+
+    def relatives(path: Path, inodes: frozenset[int] = frozenset()) -> list[_history.Relative]:
+        listings.append(path)
+        return [file for file in usual(path, inodes) if len(listings) > 1 or file.path.name != "mail.log-2"]
+
+    monkeypatch.setattr(_history, "relatives", relatives)
+    assert text(drain(source)) == b"two\nthree\n"
+    source.close()
+
+
 def test_a_symlink_is_followed_to_the_file_it_names_now(log: Path, tmp_path: Path) -> None:
     """A log may be a symlink to today's file, and the old file is still read to its end."""
     first, second = tmp_path / "a", tmp_path / "b"
@@ -175,6 +199,26 @@ def test_lines_that_the_copy_of_a_truncated_log_holds_are_read(log: Path) -> Non
     os.truncate(log, 0)
     append(log, b"4\n")
     assert text(drain(source)) == b"three\n4\n"
+    source.close()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_copy_of_what_came_between_two_truncations_is_read(log: Path, packed: bool) -> None:
+    """Truncated to nothing, written to, and copied and truncated again, all between two of our looks."""
+    log.with_name("mail.log.2").write_bytes(b"old\n")
+    os.utime(log.with_name("mail.log.2"), (0, 0))
+    log.write_bytes(b"one\ntwo\n")
+    source = FileSource(log)
+    drain(source)
+    os.truncate(log, 0)
+    if packed:
+        log.with_name("mail.log.1.gz").write_bytes(gzip.compress(b"three\n"))
+    else:
+        log.with_name("mail.log.1").write_bytes(b"three\n")
+    os.truncate(log, 0)
+    append(log, b"4\n")
+    assert text(drain(source)) == b"three\n4\n"
+    assert text(drain(source)) == b""
     source.close()
 
 

@@ -261,6 +261,7 @@ def test_random_histories_of_several_files_give_every_line_once_and_in_order(ste
         written: dict[str, bytes] = {f"{number}.log": b"" for number in range(3)}
         read: dict[str, bytes] = dict.fromkeys(written, b"")
         counts = dict.fromkeys(written, 0)
+        blind: set[str] = set()  # logs of which a file was rotated that had nothing in it
         for log in written:
             (folder / log).write_bytes(b"")
             at_time(folder / log, 999_999)
@@ -294,6 +295,8 @@ def test_random_histories_of_several_files_give_every_line_once_and_in_order(ste
                         old = folder / f"{log.name}.{older}{suffix}"
                         if old.exists():
                             old.rename(folder / f"{log.name}.{older + 1}{suffix}")
+                if not log.stat().st_size:
+                    blind.add(log.name)
                 if what == "copytruncate":
                     shutil.copyfile(log, folder / f"{log.name}.1")
                     at_time(folder / f"{log.name}.1", 1_000_000 + clock)
@@ -315,6 +318,8 @@ def test_random_histories_of_several_files_give_every_line_once_and_in_order(ste
                 source = SeveralSource(folder / "*.log", FileSource, checkpoint)
         catch_up()
         source.close()
-        # A packed log may be read again after a restart, rather than not at all.
-        once = {log: b"".join(dict.fromkeys(data.splitlines(keepends=True))) for log, data in read.items()}
-        assert once == written
+        # Whoever is told after a restart of a rotated file that had nothing in it cannot know what has become of it:
+        # it may be any that was packed since. So these are read, and one that was read before is read again.
+        for empty in blind:
+            read[empty] = b"".join(dict.fromkeys(read[empty].splitlines(keepends=True)))
+        assert read == written

@@ -122,6 +122,26 @@ class StoreContract:
         assert sorted(map(repr, store.load_client(ONE, now))) == sorted(map(repr, (bob, held)))
         assert store.load_client(TWO, now) == [grant(TWO, now)]
 
+    def test_bytes_that_are_no_utf_8_keep_nothing_from_being_kept(self, store: Store, clock: FakeClock) -> None:
+        """In a log's name, a session, a cursor, a reason: they come back as they were, and are found by them."""
+        now, odd = clock.now(), "caf\udce9 \udcff\u202e"
+        held = dataclasses.replace(
+            grant(ONE, now, user=odd),
+            rule="hold",
+            session=f"uw process {odd}",
+            service=odd,
+            origin=Origin(f"/var/log/{odd}.log", 1, odd),
+            why=odd,
+        )
+        tombstone = Tombstone("user", odd, now.wall, now.wall, 0, odd)
+        progress = {f"/var/log/{odd}.log": Progress("{}", now.wall)}
+        for _ in range(2):
+            store.write(Batch(granted={ONE: {held.key: held}}, tombstones=[tombstone], progress=progress))
+            assert store.load(now) == store.load_client(ONE, now) == [held]
+            assert (store.tombstones(), store.progress()) == ([tombstone], progress)
+        store.write(Batch(closed={ONE: {held.key}}))
+        assert store.load(now) == []
+
     def test_of_one_client_too_only_what_has_not_ended_is_returned(self, store: Store, clock: FakeClock) -> None:
         """To the microsecond."""
         store.write(granted(grant(ONE, clock.now(), 100), grant(ONE, clock.now(), 200, user="bob")))

@@ -4,7 +4,7 @@
 #: formats = ["dovecot"]
 #: note = ["read by our format dovecot"]
 use strict;
-use vars qw($pat $out_pat $grace %file_tail @mynets %db $dbfile $dbvalue $mynet_func $tie_func $flock_func
+use vars qw($logto $pat $out_pat $grace %file_tail @mynets %db $dbfile $dbvalue $mynet_func $tie_func $flock_func
     $add_func $del_func $sync_func $tail_init_func $tail_getline_func $log_func $logtime_pat $flock $write $debug);
 $dbfile = '/var/lib/pop-before-smtp/hosts';
 $logto = '/var/log/pop-before-smtp.log';

@@ -54,8 +54,9 @@ class Following(Daemon):
         self._log = folder / "mail.log"
         self._log.touch(0o640)
         config = folder / "pop-before-smtp.toml"
+        no_map = "" if "[[mta]]" in recipe.read_text() else "mta = []\n"
         config.write_text(
-            f'grace = "{grace.total_seconds():.0f}s"\n[rules]\ntrusted = []\n[[source]]\ntype = "file"\n'
+            f'grace = "{grace.total_seconds():.0f}s"\n{no_map}[rules]\ntrusted = []\n[[source]]\ntype = "file"\n'
             f'path = "{self._log}"\n[store]\ntype = "sqlite"\npath = "{folder}/state.sqlite"\n'
             f'[[lookup]]\ntype = "socketmap"\nlisten = "unix:{folder}/map"\n{recipe.read_text()}'
         )
@@ -68,6 +69,16 @@ class Following(Daemon):
         line = f"imap-login: Login: user=<alice>, method=PLAIN, rip={client}, lip={SERVER4}, mpid=1, session=<AAAA>"
         with self._log.open("a") as log:
             log.write(f"{stamp} mx1 dovecot: {line}\n")
+
+    def fail(self, client: str, times: int, ago: float = 0.0) -> None:
+        """Write lines of failed logins, so many seconds old."""
+        stamp = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat()
+        line = (
+            "imap-login: Disconnected (auth failed, 1 attempts in 2 secs):"
+            f" user=<bob>, method=PLAIN, rip={client}, lip={SERVER4}, session=<AAAA>"
+        )
+        with self._log.open("a") as log:
+            log.write(f"{stamp} mx1 dovecot: {line}\n" * times)
 
 
 def opens_and_closes(daemon: Following, may: Callable[[str], bool], client: str) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end import exim_server as server
 from tests.end_to_end.lab import MAP, Daemon, Lab, wait_for
 from tests.end_to_end.patient import CLIENT, faults, swept
-
-server = pytest.importorskip("tests.end_to_end.exim_server", reason="the tests of Exim are not in this tree")
 
 Start = Callable[..., Daemon]
 Findings = list[dict[str, str]]
