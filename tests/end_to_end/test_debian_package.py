@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from popbeforesmtp import __version__
 from tests.end_to_end.lab import CONTRIB, LOG, SERVER4, Lab, wait_for
 from tests.end_to_end.machine import BUILT, CLEAN, TOOLS, Machine, machine
 
+HERE = Path(__file__).parent
 USER = "pop-before-smtp"
 INIT = "/etc/init.d/pop-before-smtp"
 CLIENT, OTHER, UNKNOWN = "192.0.2.10", "192.0.2.11", "192.0.2.12"
@@ -36,18 +38,22 @@ _RELAYING = (
 )
 
 
+@cache
+def built() -> Path:
+    """Return the package of this very tree; fail where it was not built."""
+    made = subprocess.run([HERE / "make-package"], capture_output=True, text=True, timeout=60, check=False)
+    assert made.returncode == 0, made.stderr
+    return Path(made.stdout.strip())
+
+
 def package() -> Path:
-    """Return the package; skip by name where it was not built."""
-    found = next(BUILT.glob("*.deb"), None)
-    if found is None:
-        pytest.skip("run tests/end_to_end/make-package first: it builds the package")
-    return Path("/mnt") / found.name
+    """Return where a machine finds the package."""
+    return Path("/mnt") / built().relative_to(BUILT)
 
 
 @pytest.fixture(scope="module")
 def with_postfix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install a mail server, as every machine has one, that runs no service; return the layers of that."""
-    package()
     folder = tmp_path_factory.mktemp("postfix")
     with machine(folder, CLEAN) as one:
         one.run("sh", "-c", "echo postfix postfix/main_mailer_type select Internet Site | debconf-set-selections")
@@ -369,8 +375,7 @@ def test_systemd_finds_no_mistake_and_starts_it_at_boot(tmp_path: Path) -> None:
 
 def test_debians_own_critic_finds_no_error() -> None:
     """Lintian, with all that it has to say about the package."""
-    package()
-    said = (BUILT / "lintian").read_text().splitlines()
+    said = built().with_name("lintian").read_text().splitlines()
     assert any(line.startswith(("W: ", "I: ", "N: ", "E: ")) for line in said) or said == []
     assert [line for line in said if not re.match(r"[WIPN]: ", line)] == []
 
