@@ -83,10 +83,15 @@ class Holds:
             self._open[session] = held
             yield held
 
-    def logout(self, log: str, format_name: str, session: str) -> Authorization | None:
-        """Take in that a session has ended; return what it held."""
-        self._seen.add(format_name)
-        self._logins[format_name] = 0
+    def logout(self, log: str, format_name: str, session: str, *, known: bool = True) -> Authorization | None:
+        """Take in that a session has ended; return what it held.
+
+        Only one whose login was seen (``known``) shows that logouts are: anybody could make up another, and so stretch
+        windows.
+        """
+        if known:
+            self._seen.add(format_name)
+            self._logins[format_name] = 0
         self._waiting.pop((log, session), None)
         return self._open.pop((log, session), None)
 

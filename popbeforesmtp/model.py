@@ -77,6 +77,8 @@ class SessionEvent:
     genuine: bool = True  # false where the journal says that somebody else than the server wrote it
     key: str | None = None  # names the session among those of this format
     joined: bool = False  # a logout that counts only if the login of its session was seen
+    known: bool = False  # a logout, and the login of its session was seen
+    ended: bool = False  # a login whose logout stands before it in the log
     writer: bytes = b""  # who wrote the line, in formats of which lines are read together
     cut: bool = False  # the end of the line is missing, and may be taken for a line of its own
     ends: bool = False  # the line ends as a whole one does

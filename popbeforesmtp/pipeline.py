@@ -221,7 +221,7 @@ class Pipeline:
             return
         elif event.kind is EventKind.LOGOUT and self.rules.hold and event.key is not None:
             session = session_name(event.format, event.key)
-            held = followed.holds.logout(origin.source, event.format, session)
+            held = followed.holds.logout(origin.source, event.format, session, known=event.known)
             if held is not None:
                 self.windows.close(held)
         elif event.kind is EventKind.FAILURE and event.client is not None:
@@ -237,7 +237,9 @@ class Pipeline:
         if client is not None and held:
             for gone in followed.holds.login(event.format):
                 self.windows.close(gone)
-            held = followed.holds.in_force(event.format)
+            if event.ended and event.key is not None:
+                followed.holds.logout(origin.source, event.format, session_name(event.format, event.key))
+            held = followed.holds.in_force(event.format) and not event.ended
         standing = rules.ALONE
         if client is not None:
             standing = self.windows.standing(rules.granted_to(client, self.rules), user, now)

@@ -16,6 +16,7 @@ from popbeforesmtp.model import EventKind, SessionEvent
 _OPEN = 100_000  # open sessions that are remembered at most; the oldest is forgotten first
 _WAITING = 10_000  # connections whose login is waited for at most
 _PATIENCE = timedelta(seconds=120)  # from a connection to its login
+_DISORDER = timedelta(seconds=2)  # from a logout to its login, where other processes write them (measured: Dovecot 2.3)
 _REST = 2  # records that a line makes behind its first one, which was cut; the last has three bytes at most
 _HELD = 3  # records behind a silence that may be of a line which the logger held back all the while
 _SILENCE = timedelta(seconds=5)  # for which no logger keeps anything back that it could write
@@ -68,6 +69,7 @@ class Sessions:
     def __init__(self, limit: int = _OPEN) -> None:
         self.limit = limit  # open sessions that are remembered at most
         self._open: OrderedDict[_Key, ClientAddress] = OrderedDict()
+        self._early: OrderedDict[_Key, datetime] = OrderedDict()  # logouts whose login may still come
         self._waiting: OrderedDict[_Key, _Connection] = OrderedDict()
         self._doubted: OrderedDict[bytes, _Doubt] = OrderedDict()  # by writer
 
@@ -107,8 +109,10 @@ class Sessions:
             case EventKind.LOGOUT if key is not None:
                 client = self._open.pop(key, None)
                 if client is None:
+                    if event.time is not None:
+                        _remember(self._early, key, event.time, min(_WAITING, self.limit))
                     return None if event.joined else event
-                return event if event.client is not None else replace(event, client=client)
+                return replace(event, client=event.client or client, known=True)
             case EventKind.FAILURE if event.client is None and key is not None:
                 waiting = self._waiting.get(key)
                 return event if waiting is None else replace(event, client=waiting.client)
@@ -145,6 +149,9 @@ class Sessions:
                 return None
             event = replace(event, client=waiting.client)
         if key is not None and event.client is not None:
+            early = self._early.pop(key, None)
+            if early is not None and event.time is not None and abs(event.time - early) <= _DISORDER:
+                return replace(event, ended=True)
             _remember(self._open, key, event.client, self.limit)
         return event
 

@@ -43,6 +43,20 @@ def test_an_open_session_outlives_its_grace_period_and_its_logout_ends_it() -> N
     at_home(scene, HELD)
 
 
+def test_a_session_whose_logout_stands_before_its_login_is_not_held() -> None:
+    """A short session's lines may change places in the log; they show that logouts come all the same."""
+
+    async def scene(house: House) -> None:
+        await house.live()
+        await house.logout("A")
+        await house.login(session="A")
+        assert house.ends() == 1800
+        await house.login(OTHER, session="B")
+        assert house.ends(OTHER) == HOLD
+
+    at_home(scene, HELD)
+
+
 def test_a_logout_within_the_grace_period_leaves_the_rest_of_it() -> None:
     """The map hears of the earlier end."""
 

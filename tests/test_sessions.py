@@ -1,6 +1,7 @@
 """Lines of one session, joined."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_a_logout_gets_the_address_of_its_login(session: str | None, pid: str | 
     sessions = Sessions()
     assert sessions.join(login(session=session, pid=pid)) == login(session=session, pid=pid)
     joined = sessions.join(logout(session=session, pid=pid))
-    assert joined == replace(logout(session=session, pid=pid), client=CLIENT)
+    assert joined == replace(logout(session=session, pid=pid), client=CLIENT, known=True)
 
 
 def test_a_session_ends_once() -> None:
@@ -41,14 +42,26 @@ def test_a_session_ends_once() -> None:
     sessions = Sessions()
     sessions.join(login(session="AbC"))
     assert sessions.join(logout(session="AbC")).client == CLIENT
-    assert sessions.join(logout(session="AbC")).client is None
+    again = sessions.join(logout(session="AbC"))
+    assert (again.client, again.known) == (None, False)
 
 
 def test_a_logout_that_comes_before_its_login_stays_without_an_address() -> None:
     """Two processes write the two lines, so they may be out of order; nothing is lost and nothing is invented."""
     sessions = Sessions()
     assert sessions.join(logout(session="AbC")) == logout(session="AbC")
-    assert sessions.join(login(session="AbC")) == login(session="AbC")
+    assert sessions.join(login(session="AbC")) == replace(login(session="AbC"), ended=True)
+
+
+@pytest.mark.parametrize(("later", "ended"), [(2, True), (3, False)])
+def test_a_login_that_stands_behind_its_logout_begins_no_session(later: int, ended: bool) -> None:
+    """Within seconds, for Dovecot's log process reads what others wrote in any order; process ids come again later."""
+    sessions = Sessions()
+    sessions.join(logout(pid="7"))
+    event = replace(login(pid="7"), time=START + timedelta(seconds=later))
+    assert sessions.join(event) == replace(event, ended=ended)
+    assert sessions.join(logout(pid="7")).known is not ended
+    assert sessions.join(login(session="AbC")).ended is False
 
 
 def test_the_session_id_counts_more_than_the_process_id() -> None:

@@ -395,14 +395,14 @@ def test_a_hostile_account_name_is_only_text_on_a_terminal(site: Site, name: byt
 def test_hostile_words_of_whoever_asks_and_revokes_are_only_text_on_a_terminal(site: Site) -> None:
     """An escape sequence as an account's name and as a reason, which the next one reads."""
     begin(site)
-    name, reason = b"\x1b]0;owned\x07\x1b[2Jalice\xe2\x80\xae", b"\x1b[31mspam\x7f"
+    name, reason = b"\x1b]0;owned\x07\x1b[2Jalice\xe2\x80\xae", b"\x1b[31mspam\x7f\xff"
     said = on_terminal(site, b"revoke", b"--user", name, b"--for", b"1h", b"--reason", reason).decode("ascii")
     shown = r"\x1b]0;owned\x07\x1b[2Jalice\u202e"
     assert said.splitlines()[1].startswith(f"logins of {shown} open nothing until ")
     lines = on_terminal(site, b"explain", name).decode("ascii").splitlines()
     assert lines[0] == f"account {shown}: opens relay for no address now"
     assert lines[1].startswith(f"revoked: account {shown.casefold()} at ")
-    assert rf" by uid {os.getuid()} (\x1b[31mspam\x7f); " in lines[1]
+    assert rf" by uid {os.getuid()} (\x1b[31mspam\x7f\\xff); " in lines[1]
     assert all(line.isprintable() for line in lines)
 
 

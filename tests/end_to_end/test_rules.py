@@ -15,6 +15,7 @@ Start = Callable[..., Daemon]
 
 CLIENT, OTHER, STRANGER = "192.0.2.10", "192.0.2.12", "192.0.2.11"
 FAR, FAR_STRANGER = "2001:db8:1:2:3:4:5:6", "2001:db8::10"  # in no restricted network
+STORE = Path("/var/lib/pop-before-smtp/state.sqlite-wal")
 RESTRICT = (CONTRIB / "postfix" / "restrict.cf").read_text()
 MUST_LOG_IN = "Client host rejected: this network must log in to POP or IMAP first"
 ways = pytest.mark.parametrize("port", [SOCKETMAP_PORT, LMDB_PORT], ids=["socketmap", "lmdb"])
@@ -118,8 +119,14 @@ def test_a_rotation_in_the_middle_of_a_session_ends_nothing_and_loses_no_logout(
 
 
 def test_nothing_is_held_before_a_logout_was_seen(lab: Lab, start: Start) -> None:
-    """Whose logouts never come would stretch every window; the first one that comes brings the hold into force."""
+    """Whose logouts never come would stretch every window; the first one that comes brings the hold into force.
+
+    One that somebody on this host made up does not: nobody logged in to that session.
+    """
     daemon = start(grace="3s", more='hold = "1h"\n')
+    forged = "imap(alice)<7><forged>: Disconnected: Logged out in=1 out=1"
+    subprocess.run(["logger", "-p", "mail.info", "-t", "dovecot", forged], check=True)
+    wait_for("the forged logout is written", lambda: in_log("dovecot: imap(alice)<7><forged>: "))
     early = lab.clients.idle(CLIENT)
     wait_for("its window ends with its grace", lambda: f"expired client={CLIENT}" in daemon.said())
     assert lab.clients.rcpt(CLIENT).code == 554
@@ -238,9 +245,14 @@ def test_a_restricted_network_sends_nothing_but_for_its_client_that_logged_in(
     wait_for("it is let through", lambda: lab.clients.rcpt(CLIENT).accepted)
     assert lab.clients.rcpt(CLIENT, to=OWN).accepted
     assert [lab.clients.rcpt(STRANGER, to=to).code for to in (OWN, OUTSIDE)] == [554, 554]
+    wait_for("the store is written", lambda: b"192.0.2.10" in STORE.read_bytes())
     daemon.stop(signal.SIGKILL)
     assert lab.clients.rcpt(STRANGER, to=OWN).code == dead
     assert not lab.clients.rcpt(STRANGER).accepted
+    assert daemon.command("sweep").returncode == 0
+    assert lab.clients.rcpt(STRANGER, to=OWN).code == dead
+    assert lab.clients.rcpt(CLIENT, to=OWN).accepted == (way != "socketmap")
+    assert lab.clients.rcpt(FAR, to=OWN).accepted == (way != "socketmap")
 
 
 def test_a_client_of_a_restricted_network_is_refused_again_when_its_window_ends(
