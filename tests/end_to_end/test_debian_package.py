@@ -161,6 +161,11 @@ def test_users_folders_and_files_are_as_the_design_says(installed: Machine) -> N
         assert installed.path(name).is_symlink() or not int(mode, 8) & 0o022, name
     for page in ("8/pop-before-smtp.8", "7/pop-before-smtp-classic.7", "5/pop-before-smtp.toml.5"):
         assert installed.path(f"/usr/share/man/man{page}.gz").exists()
+    for lines in ("postfix", "exim", "sendmail"):  # that `init` prints
+        assert list(
+            installed.path("/usr/lib/pop-before-smtp").glob(f"lib/*/site-packages/popbeforesmtp/contrib/{lines}/*")
+        )
+    assert "check_client_access" in installed.run(USER, "init", "-")
     assert installed.run(USER, "--version") == f"version: {__version__}\n"
 
 
