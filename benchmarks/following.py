@@ -129,7 +129,8 @@ def memory(folder: Path, clients: int) -> list[Row]:
     daemon.settle(5.0)
     rows = []
     for name, kind in (("VmRSS", "resident"), ("RssAnon", "not of files")):
-        row = Row(f"a live client, all in, {kind}", "-", "bytes", "300", "200", note=f"{clients} clients, 2500 a second")
+        note = f"{clients} clients, 2500 a second"
+        row = Row(f"a live client, all in, {kind}", "-", "bytes", "300", "200", note=note)
         row.ours.append((daemon.memory(name) - before[name]) / clients)
         rows.append(row.show())
     daemon.stop()

@@ -59,7 +59,8 @@ def _show(status: dict[str, Any]) -> None:
     block = status.get("block")
     if block is not None:
         say(
-            f"{'blocked':16}{block['blocked']} addresses; {escape(block['name'])}: {escape(block['trouble'] or 'up to date')}"
+            f"{'blocked':16}{block['blocked']} addresses; {escape(block['name'])}:"
+            f" {escape(block['trouble'] or 'up to date')}"
         )
     for lookup in status.get("lookups", ()):
         say(
