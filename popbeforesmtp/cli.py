@@ -12,6 +12,7 @@ from typing import NoReturn
 from popbeforesmtp import __version__, commands
 from popbeforesmtp.classic import options as classic
 from popbeforesmtp.errors import PopBeforeSmtpError, UsageError
+from popbeforesmtp.text import visible
 
 _DESCRIPTION = """\
 Lets a client address relay mail for a while after its user logged in to the POP or IMAP server.
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = parsed.run(parsed)
         sys.stdout.flush()
     except PopBeforeSmtpError as error:
-        print(f"pop-before-smtp: {error}", file=sys.stderr)  # noqa: T201
+        print(f"pop-before-smtp: {visible(str(error))}", file=sys.stderr)  # noqa: T201
         return error.exit_status
     except BrokenPipeError:  # whoever read our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -43,7 +43,9 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_SECONDS):
-                reply = await self._reply(await reader.readline(), _peer(writer))
+                line = await reader.readline()
+            reply = await self._reply(line, _peer(writer))  # to its end: a revocation must not stop half-way
+            async with asyncio.timeout(_SECONDS):
                 writer.write(json.dumps(reply).encode() + b"\n")
                 await writer.drain()
         except (TimeoutError, OSError, ValueError, TypeError, RecursionError):

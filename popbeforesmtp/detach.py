@@ -13,6 +13,7 @@ from pathlib import Path
 
 from popbeforesmtp.errors import CannotCreateError, PopBeforeSmtpError, UnavailableError
 from popbeforesmtp.privileges import require_safe_place
+from popbeforesmtp.text import visible
 
 UMASK = 0o027
 """Nothing that we make is for everybody, unless its maker says so."""
@@ -74,7 +75,7 @@ def detached(pid_file: Path, run: Callable[[Callable[[], None]], None]) -> int:
     if said == _READY:
         return 0
     status, _, sentence = said.decode(errors="replace").partition(" ")
-    print(f"pop-before-smtp: {sentence or 'the daemon died while it started'}", file=sys.stderr)  # noqa: T201
+    print(f"pop-before-smtp: {visible(sentence) or 'the daemon died while it started'}", file=sys.stderr)  # noqa: T201
     return int(status) if status.isdigit() else os.EX_SOFTWARE
 
 

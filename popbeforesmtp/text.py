@@ -18,6 +18,11 @@ def escape(text: str) -> str:
     )
 
 
+def visible(text: str) -> str:
+    """Show a sentence of ours, whose parts may be escaped already, with all that is not printable escaped."""
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
 def quote(text: str) -> str:
     """Escape text for a ``key=value`` line, in double quotes where it is more than a plain word."""
     return text if _PLAIN.fullmatch(text) else '"' + escape(text).replace('"', '\\"') + '"'

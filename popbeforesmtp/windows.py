@@ -50,6 +50,7 @@ class Windows:
         self._failures: Counter[ClientAddress] = Counter()  # of clients that may relay, since their last login
         self._recent: deque[float] = deque()  # when clients were let in within the last minute, by CLOCK_BOOTTIME
         self._unsettled: set[ClientAddress] = set()
+        self._by_hand: dict[ClientAddress, Authorization] = {}  # that no failed login ends
         self._crowded: set[ClientAddress] = set()  # who was said to be a crowd
 
     def permits(self, client: ClientAddress) -> bool:
@@ -77,6 +78,8 @@ class Windows:
         """Take up an authorization of before a restart; the maps are made true from all of them."""
         before = self.active.before(kept.client, now)
         self.active.grant(kept, now)
+        if kept.rule == "by hand":
+            self._by_hand[kept.client] = kept
         self.crowds.granted(kept.client, kept.user, kept.expires_at.timestamp(), before)
 
     def standing(self, client: ClientAddress, user: str, now: Moment) -> rules.Standing:
@@ -107,6 +110,8 @@ class Windows:
         before = self.active.before(client, now)
         change = self.active.grant(new, now)
         self.recorder.granted(new)
+        if new.rule == "by hand":
+            self._by_hand[client] = new
         self.crowds.granted(client, new.user, new.expires_at.timestamp(), before)
         if new.user:
             self._warn_of_crowd(client, now)
@@ -193,7 +198,14 @@ class Windows:
         self._failures[client] += 1
         if self._failures[client] < most:
             return None
+        now, by_hand = self._clock.now(), self._by_hand.get(client)
+        before = self.active.expires_at(client, now)
+        if by_hand is not None and before is not None and before <= by_hand.ends_at(now):
+            del self._failures[client]
+            return None  # somebody decided about all of it
         self.revoke(client, Reason.FAILURES)
+        if by_hand is not None:
+            self.grant(by_hand, now)
         return client
 
     def crowded(self, now: Moment) -> list[str]:
@@ -227,6 +239,7 @@ class Windows:
     def _end(self, client: ClientAddress) -> None:
         """Tell the store and the maps that a client may no longer relay."""
         self._failures.pop(client, None)
+        self._by_hand.pop(client, None)
         self._unsettled.discard(client)
         self._crowded.discard(client)
         self.crowds.ended(client)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from popbeforesmtp import control
 from popbeforesmtp.control import ControlServer, ask
 from popbeforesmtp.errors import DataError, UnavailableError
 
@@ -90,3 +91,32 @@ def test_the_socket_is_for_its_owner_and_group(tmp_path: Path) -> None:
     """Nobody else may even ask."""
     path = tmp_path / "control"
     assert served(path, lambda: path.stat().st_mode & 0o777) == 0o660
+
+
+def test_what_takes_longer_than_the_asker_waits_is_done_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a revocation would leave windows open that nobody asks about again."""
+    monkeypatch.setattr(control, "_SECONDS", 0.05)
+    path, given_up, done = tmp_path / "control", asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Mapping[str, Any]) -> object:
+        await given_up.wait()
+        for _ in range(3):
+            await asyncio.sleep(0.05)  # the server would have lost patience too
+        done.set()
+        return None
+
+    async def scene() -> None:
+        server = ControlServer(path, {"slow": slow})
+        await server.start()
+        try:
+            with pytest.raises(UnavailableError):
+                await asyncio.to_thread(ask, path, "slow")
+            given_up.set()
+            async with asyncio.timeout(5):
+                await done.wait()
+        finally:
+            await server.close()
+
+    asyncio.run(scene())

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from popbeforesmtp.text import duration, escape, local, quote, utc
+from popbeforesmtp import cli
+from popbeforesmtp.text import duration, escape, local, quote, utc, visible
 
 unhurried = settings(deadline=None)
 any_text = st.text(max_size=40) | st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
@@ -147,3 +148,11 @@ def test_times_for_people_are_in_the_zone_of_this_machine() -> None:
 def test_a_span_of_time_is_written_by_its_two_largest_units(seconds: float, shown: str) -> None:
     """A window is told as people tell it."""
     assert duration(seconds) == shown
+
+
+def test_no_error_moves_a_terminal_s_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of files and what other programs complain of stand in them; what is escaped already stays as it is."""
+    assert cli.main(["scan", "/nowhere/\x1b]0;title\x07\u202e"]) == 69
+    said = capsys.readouterr().err
+    assert said == "pop-before-smtp: /nowhere/\\x1b]0;title\\x07\\u202e: there is no such file\n"
+    assert visible(escape("\\\x1b")) == escape("\\\x1b")

@@ -10,6 +10,7 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.model import Reason
 from popbeforesmtp.rules import Limits, Rules, by_hand
 from popbeforesmtp.stores import StoreError
+from tests.clocks import FakeClock
 from tests.house import OTHER, House, at_home, names
 from tests.test_pipeline import CLIENT, GRACE, RULES, KeptStore
 from tests.test_rules import networks
@@ -193,6 +194,33 @@ def test_too_many_failures_end_a_window_and_a_login_begins_anew() -> None:
         assert not house.windows._failures
 
     at_home(scene, replace(RULES, revoke_after_failures=3))
+
+
+@pytest.mark.parametrize("span", [600, 7200], ids=["shorter than the login's", "longer than the login's"])
+def test_failures_end_no_grant_by_hand(span: float) -> None:
+    """It ends at its time whatever happens to logins, after a restart too; what a login opened beyond it does end."""
+    store, clock, rules = KeptStore(), FakeClock(), replace(RULES, revoke_after_failures=2)
+
+    async def before(house: House) -> None:
+        await house.login()
+        await house.ask("grant", address=CLIENT, until=house.until(span))
+        await house.failure()
+        await house.failure()
+        assert (house.ends(), await house.in_map()) == (span, {CLIENT: span})
+        assert "by hand" in {entry.rule for entry in await house.kept()}
+
+    async def after(house: House) -> None:
+        await house.failure()
+        await house.failure()
+        assert house.ends() == span
+        await house.ask("revoke", address=CLIENT)
+        assert (house.ends(), await house.kept()) == (None, [])
+        await house.failure()
+        await house.failure()
+        assert house.ends() is None
+
+    at_home(before, rules, store=store, clock=clock)
+    at_home(after, rules, store=store, clock=clock)
 
 
 def test_failures_of_strangers_are_not_remembered() -> None:

@@ -60,6 +60,8 @@ def read(arguments: Sequence[str]) -> Options:
             break
         match = _OPTION.fullmatch(word)
         if match is None:
+            if word[:1] == "-" and word != "-":  # "--no.write" is none, and must not write
+                raise UsageError(f"there is no option {word}; {_usage()}")
             continue  # stray words are of no interest
         name, value = _find(match[1]), match[2]
         if name == "config":

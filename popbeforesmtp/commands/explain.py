@@ -61,7 +61,7 @@ def _lines(answer: dict[str, Any], *, may: bool) -> list[str]:
     for seen in answer["seen"]:
         when = "without a time" if seen["time"] is None else at(seen["time"])
         lines.append(
-            f"  {when} {seen['address']} {escape(seen['user'] or '')} {seen['service'] or ''} {seen['outcome']}"
+            f"  {when} {seen['address']} {escape(seen['user'] or '')} {escape(seen['service'] or '')} {seen['outcome']}"
             f" ({escape(seen['file'])}, offset {seen['offset']})"
         )
     if answer["rules"]:
@@ -86,7 +86,7 @@ def _why(entry: dict[str, Any]) -> str:
     place = f"offset {entry['offset']}" if entry["cursor"] is None else f"cursor {escape(entry['cursor'])}"
     held = "its session is open; " if entry["rule"] == "hold" else ""
     return (
-        f"{held}login of {escape(entry['user'])} ({entry['service'] or 'service not known'}, {entry['format']})"
+        f"{held}login of {escape(entry['user'])} ({escape(entry['service']) or 'service not known'}, {entry['format']})"
         f" in {escape(entry['file'])}, {place}, id {entry['id']}"
     )
 

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             (
                 entry["address"],
                 escape(entry["user"]) or "-",
-                entry["service"] or "-",
+                escape(entry["service"]) or "-",
                 local(datetime.fromisoformat(entry["login_at"])),
                 local(until),
                 duration(max((until - now).total_seconds(), 0)),

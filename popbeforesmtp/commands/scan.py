@@ -164,5 +164,5 @@ def _row(name: str, line: int, event: "SessionEvent") -> None:
     from popbeforesmtp.text import escape, local
 
     time = "-" if event.time is None else local(event.time)
-    what = f"{event.kind:7} {event.service or '-':5} {event.client or '-':15}"
+    what = f"{event.kind:7} {escape(event.service or '-'):5} {event.client or '-':15}"
     print(f"{name}:{line}: {time} {what} {escape(event.user or '-')}")  # noqa: T201

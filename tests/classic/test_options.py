@@ -97,3 +97,10 @@ def test_a_mistake_ends_with_the_status_of_usage(capsys: pytest.CaptureFixture[s
     """Scripts only ever learned that it was not 0."""
     assert cli.main(["--frobnicate"]) == 64
     assert capsys.readouterr().err.startswith("pop-before-smtp: there is no option frobnicate")
+
+
+@pytest.mark.parametrize("word", ["--no.write", "--écrire", "-1", "--=x", "---write"])
+def test_what_only_looks_like_an_option_starts_no_daemon(word: str) -> None:
+    """Who mistypes --nowrite does not want a map to be written."""
+    with pytest.raises(UsageError, match="there is no option"):
+        read([word])
