@@ -3,13 +3,14 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run test test-servers unit lint end-to-end bench fuzz faults soak clean
+.PHONY: help run test test-servers test-deb unit lint end-to-end bench fuzz faults soak clean
 
 help:
 	@echo "make run         the daemon, on this machine's mail log or a demonstration log; touches nothing outside a private folder"
 	@echo "make test        everything: lint, types, unit tests, faults, and end-to-end tests with real servers (root, Debian 12, a machine to throw away)"
 	@echo "make unit        lint, types and unit tests only; needs no root"
 	@echo "make test-servers  only the tests of other mail servers than Postfix, as root"
+	@echo "make test-deb    only the tests of the Debian package, as root"
 	@echo "make faults      minutes of faults under real daemons: rotations, kills, clocks, full disks; make soak: hours"
 	@echo "make fuzz        hostile text into every pattern, until it is stopped"
 	@echo "make bench       the benchmarks that the README's figures come from"
@@ -22,12 +23,19 @@ test: lint
 	$(BIN)/python -m pytest tests --ignore tests/end_to_end
 	$(BIN)/python -m tests.faults --faults 2000 --seed $(or $(SEED),4711)
 	tests/end_to_end/install-servers
+	tests/end_to_end/make-package
 	$(BIN)/python -m tests.end_to_end
 
 # The tests of the mail servers that cannot be installed beside Postfix; `make test` runs them too.
 test-servers: .venv/dev
 	tests/end_to_end/install-servers
 	tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end/test_sendmail.py tests/end_to_end/test_exim.py $(WITH_SENDMAIL)
+
+# The Debian package, built and installed on a Debian 12 in a folder; `make test` does it too.
+test-deb: .venv/dev
+	tests/end_to_end/install-servers
+	tests/end_to_end/make-package
+	tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end/test_debian_package.py
 
 WITH_SENDMAIL = tests/mtas/test_sendmail.py
 

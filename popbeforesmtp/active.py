@@ -18,6 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000  # microseconds
 _TICK = 50_000  # microseconds: what ends within one is taken out together, at its end
+_SPARE = 1000  # places of clients that stand nowhere any more, or elsewhere too, beside as many as there are clients
 _MARK, _BITS = 64, 96  # where the account's mark and the end on the wall clock begin
 _BOOTTIME = (1 << _MARK) - 1
 
@@ -64,10 +65,15 @@ class _Agenda:
     def __init__(self) -> None:
         self._ticks: list[int] = []  # a heap of those that anybody stands at
         self._clients: dict[int, list[ClientAddress]] = {}
+        self._places = 0
+
+    def __len__(self) -> int:
+        return self._places
 
     def add(self, client: ClientAddress, end: int) -> None:
         """Look at a client once its end has come, in microseconds."""
         tick = -(-end // _TICK)
+        self._places += 1
         clients = self._clients.get(tick)
         if clients is None:
             heapq.heappush(self._ticks, tick)
@@ -80,7 +86,14 @@ class _Agenda:
         due: list[ClientAddress] = []
         while self._ticks and self._ticks[0] * _TICK < now + _TICK:
             due += self._clients.pop(heapq.heappop(self._ticks))
+        self._places -= len(due)
         return due
+
+    def clear(self) -> None:
+        """Look at nobody any more."""
+        self._ticks.clear()
+        self._clients.clear()
+        self._places = 0
 
     def first(self) -> int:
         """Return when to look next; there must be somebody."""
@@ -163,6 +176,10 @@ class ActiveSet:
             (self._by_wall, _wall(now.wall), _BITS),
             (self._by_boottime, _micros(now.boottime), 0),
         ):
+            if len(agenda) > 2 * len(self._ends) + _SPARE:  # each window that was made shorter has left a place there
+                agenda.clear()
+                for client, ends in self._ends.items():
+                    agenda.add(client, ends >> shift & _BOOTTIME)
             for client in agenda.due(moment):
                 end = self._ends.get(client)
                 if end is None:

@@ -198,7 +198,8 @@ def _packed(client: ClientAddress) -> bytes:
 
 def _is_spared(name: ClientAddress, now_rules: rules.Rules) -> bool:
     """Say whether an address, or a part of a network, is of those that an attacker must not get blocked."""
-    if rules.bar(name, now_rules) is not None:
+    barred = rules.bar_network(name, now_rules) if "/" in name else rules.bar(name, now_rules)
+    if barred is not None:
         return True
     return _overlaps(name, now_rules.trusted) if "/" in name else name in now_rules.trusted
 

@@ -22,7 +22,7 @@ from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.control import ControlServer
 from popbeforesmtp.errors import ConfigError, PopBeforeSmtpError
-from popbeforesmtp.following import Followed
+from popbeforesmtp.following import Followed, share
 from popbeforesmtp.model import Tombstone
 from popbeforesmtp.notify import Manager
 from popbeforesmtp.outputs import Outputs, empty_forgotten
@@ -168,8 +168,8 @@ class _Daemon:
         progress = store.progress()
         since = now.wall - rules.longest - _EARLIER
         self._followed = {section.key: self._open_source(section, progress, since) for section in found.sources}
-        for followed in self._followed.values():
-            followed.held = held
+        for lost in share(held, list(self._followed.values())):
+            windows.close(lost)  # its log is followed no longer: nobody would see its session end
         recorder.start()
         empty_forgotten(store, _kept(self._settings, found))  # before the others: two names may mean one file
         blocking = Blocking(windows, self._clock)

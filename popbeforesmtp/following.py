@@ -4,6 +4,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 from popbeforesmtp.clock import Moment
@@ -142,3 +143,15 @@ class Followed:
             return
         self._idle_since = now.boottime if self._idle_since is None else self._idle_since
         self.live = now.boottime - self._idle_since >= _IDLE
+
+    def names(self, log: str) -> bool:
+        """Say whether a log is this source, or one of the logs whose names its pattern fits."""
+        return log == self.source.name or fnmatchcase(log, self.source.name)
+
+
+def share(held: Iterable[Authorization], followed: Sequence[Followed]) -> list[Authorization]:
+    """Give each source the sessions of its logs that were open before a restart; return those of no source."""
+    left = list(held)
+    for each in followed:
+        each.held = [session for session in left if each.names(session.origin.source)]
+    return [session for session in left if not any(each.names(session.origin.source) for each in followed)]

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from heapq import merge
 from operator import itemgetter
@@ -9,8 +10,11 @@ from typing import NamedTuple
 
 from popbeforesmtp.model import EventKind, Origin, SessionEvent
 
-_MOST = 2500
+_MOST = 1000
 """Decisions of each kind that are remembered, about 1 MiB; older ones stand in the log."""
+
+_LONGEST = 320
+"""Letters of a name that are remembered: strangers send thousands, and no account is called so."""
 
 
 class Seen(NamedTuple):
@@ -33,6 +37,8 @@ class History:
     def add(self, seen: Seen) -> None:
         """Remember a decision."""
         self._count += 1
+        if len(seen.event.user or "") > _LONGEST:
+            seen = seen._replace(event=replace(seen.event, user=f"{(seen.event.user or '')[:_LONGEST]}…"))
         login = seen.event.kind is EventKind.LOGIN and seen.event.genuine
         (self._logins if login else self._others).append((self._count, seen))
 

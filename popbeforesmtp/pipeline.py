@@ -24,6 +24,7 @@ _OVER = "its grace period is over; its session may be open"
 _CATCHING_UP = 5.0  # seconds for which the first start reads before there are maps and answers
 _LOOK = 1.0  # seconds between looks without any event: what events miss is found by then
 _BLOCKS = 16  # blocks read of one source before the others have their turn
+_TURN = 0.5  # seconds of reading after which no other block is begun: patterns that are not ours may take their time
 
 
 class Pipeline:
@@ -184,7 +185,10 @@ class Pipeline:
         return more
 
     def _read_blocks(self, followed: Followed) -> bool:
+        until = self._loop.time() + _TURN
         for _ in range(_BLOCKS):
+            if self._loop.time() >= until:
+                break
             block = followed.source.read()
             if block is None:
                 followed.caught_up(self._clock.now())

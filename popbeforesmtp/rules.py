@@ -196,8 +196,8 @@ def hand(now: Moment) -> Origin:
 def bar(client: ClientAddress, rules: Rules) -> Reason | None:
     """Say why an address may never be authorized, also if it was before the rules were changed."""
     if "/" in client:
-        network = ipaddress.IPv6Network(client)
-        return Reason.PREFIX if network.prefixlen != rules.ipv6_prefix else _bar_network(network, rules)
+        length = int(client.partition("/")[2])
+        return Reason.PREFIX if length != rules.ipv6_prefix else bar_network(client, rules)
     if client in NEVER or client in rules.never:
         return Reason.NEVER
     return Reason.OWN if client in rules.own else None
@@ -217,7 +217,9 @@ def granted_to(client: ClientAddress, rules: Rules) -> ClientAddress:
     return client if prefix != client and bar(prefix, rules) is not None else prefix
 
 
-def _bar_network(network: ipaddress.IPv6Network, rules: Rules) -> Reason | None:
+def bar_network(client: ClientAddress, rules: Rules) -> Reason | None:
+    """Say why an IPv6 network holds an address that may never be authorized."""
+    network = ipaddress.IPv6Network(client)
     for known in (*NEVER.networks, *rules.never.networks):
         if isinstance(known, ipaddress.IPv6Network) and known.overlaps(network):
             return Reason.NEVER

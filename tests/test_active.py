@@ -267,3 +267,20 @@ def test_ends_are_those_of_the_moment_they_were_asked_for() -> None:
     active.revoke(ONE)
     active.grant(login(TWO, now), now)
     assert dict(ends) == {ONE: now.wall + GRACE}
+
+
+def test_windows_that_are_made_shorter_again_and_again_take_no_memory(active: ActiveSet, clock: FakeClock) -> None:
+    """An office whose sessions come and go all day: each end of one settles its window, which never closes."""
+    for _ in range(10_000):
+        now = clock.now()
+        active.grant(login(ONE, now, 86400.0), now)
+        assert active.settle(ONE, [login(ONE, now)], now)
+        assert active.expire(now) == []
+        clock.advance(0.5)
+    assert len(active._by_wall) < 2000
+    assert len(active._by_boottime) < 2000
+    left = active.next_end(clock.now())
+    assert left is not None
+    assert left <= GRACE.total_seconds()
+    clock.advance(GRACE.total_seconds())
+    assert active.expire(clock.now()) == [ONE]

@@ -34,3 +34,12 @@ def test_what_strangers_can_do_at_will_pushes_no_login_out(strange: object) -> N
     for _ in range(_MOST):
         history.add(Seen(LOGIN, ORIGIN, "renewed"))
     assert all(each.outcome != "granted" for each in history.about(frozenset((CLIENT,)), None))
+
+
+def test_a_name_of_thousands_of_letters_takes_no_more_memory_than_a_long_one() -> None:
+    """Servers write what a stranger sends; four bytes for each letter where one of them is far from ASCII."""
+    history = History()
+    history.add(Seen(replace(FAILURE, user="x" * 4096), ORIGIN, "failed login"))
+    history.add(Seen(replace(FAILURE, user="y" * 320), ORIGIN, "failed login"))
+    names = [seen.event.user for seen in history.about(frozenset((CLIENT,)), None)]
+    assert names == ["y" * 320, "x" * 320 + "…"]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -296,3 +297,24 @@ def test_only_a_login_within_its_grace_counts(clock: FakeClock, ago: float, gran
     assert len(pipeline.windows.active) == granted
     ends = [pipeline.windows.active.expires_at(client, clock.now()) for client in pipeline.windows.active]
     assert all(end is not None and end <= clock.now().wall + GRACE for end in ends)
+
+
+def test_lines_that_take_long_keep_nobody_waiting_for_more_than_a_block_of_them(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger may write lines on which a pattern of the administrator's takes all the time that it is given."""
+    parts, at = Parts(clock), 0.0
+
+    def read(pipeline: Pipeline) -> None:
+        def take(*_: object) -> None:
+            nonlocal at
+            at += 3.0
+
+        monkeypatch.setattr(pipeline, "_loop", SimpleNamespace(time=lambda: at))
+        monkeypatch.setattr(pipeline, "_take", take)
+        parts.source.blocks = [b"line\n"] * 5
+        assert pipeline._read(pipeline.followed[0])
+        assert len(parts.source.blocks) == 4
+
+    parts.run(read)
+    assert at == 3.0

@@ -5,11 +5,14 @@ from datetime import timedelta
 
 import pytest
 
+from popbeforesmtp import wiring
+from popbeforesmtp.following import Followed, Reading, share
+from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.holds import _SILENT
-from popbeforesmtp.model import Reason
+from popbeforesmtp.model import Origin, Reason
 from popbeforesmtp.rules import Limits, Rules
 from tests.clocks import FakeClock
-from tests.house import OTHER, House, at_home, names
+from tests.house import OTHER, House, Log, at_home, names
 from tests.test_pipeline import CLIENT, RULES, KeptStore
 from tests.test_rules import networks
 
@@ -289,6 +292,46 @@ def test_a_source_that_is_followed_no_longer_holds_nothing() -> None:
         await house.windows.settle()
         assert house.ends() == 1800
         assert house.log.closed
+
+    at_home(scene, HELD)
+
+
+def test_of_two_sources_the_one_that_is_followed_no_longer_takes_back_its_own_sessions_alone() -> None:
+    """After a restart too, before anything was read of either."""
+    store, clock = KeptStore(), FakeClock()
+
+    async def before(house: House) -> None:
+        await seen(house)
+        await house.login(session="A")
+
+    async def after(house: House) -> None:
+        log = Log()
+        log.name = "another"
+        another = Followed(log, wiring.engine(), lambda: Reading(HeaderReader(), None))
+        foreign = replace(house.followed.held[0], client=OTHER, origin=Origin("a third", 0))
+        house.pipeline.follow([house.followed, another])
+        assert share([*house.followed.held, foreign], [house.followed, another]) == [foreign]
+        house.pipeline.follow([house.followed])
+        await house.windows.settle()
+        assert house.ends() == HOLD
+        house.pipeline.follow([])
+        await house.windows.settle()
+        assert house.ends() == 1800
+
+    at_home(before, HELD, store=store, clock=clock)
+    at_home(after, HELD, store=store, clock=clock)
+
+
+def test_a_source_of_several_logs_is_given_the_sessions_of_all_of_them() -> None:
+    """It is named by a pattern."""
+
+    async def scene(house: House) -> None:
+        await seen(house)
+        await house.login(session="A")
+        held = [replace(each, origin=Origin("/var/log/mail/a.log", 0)) for each in house.followed.holds.all()]
+        house.log.name = "/var/log/mail/*.log"
+        assert share(held, [house.followed]) == []
+        assert house.followed.held == held
 
     at_home(scene, HELD)
 

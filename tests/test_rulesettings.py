@@ -79,6 +79,7 @@ def test_every_setting_reaches_the_rules() -> None:
         limits=Limits(1, 2, 3, 4),
         revoke_after_failures=5,
         ipv6_prefix=64,
+        restricted=networks("198.51.100.0/24"),
     )
     assert settings.rules.restrict == networks("198.51.100.0/24").networks
     assert settings.rules.trusted == networks("10.0.0.0/8")

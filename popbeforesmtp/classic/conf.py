@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from popbeforesmtp.classic.expression import Code, Evaluation, NotUnderstoodError, Value, as_text, target_of
+from popbeforesmtp.classic.expression import Code, Evaluation, NotUnderstoodError, Value, as_text, joined, target_of
 from popbeforesmtp.classic.perl import BLOCKS, Statement, Token, is_operator, statements
 from popbeforesmtp.errors import ConfigError, NotPermittedError
 
@@ -208,7 +208,7 @@ def _assign(conf: Conf, tokens: list[Token]) -> bool:
     else:
         value = Evaluation(conf.known, rest).value()
     if is_operator(tokens[at], ".="):
-        value = as_text(conf.value(name)) + as_text(value)
+        value = joined(as_text(conf.value(name)), as_text(value))
     if name.startswith("%"):
         _set_hash(conf, name[1:], value, tokens[0].line)
         return True

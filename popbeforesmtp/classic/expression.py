@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from popbeforesmtp.classic.perl import Token, is_operator
 
 _BIGGEST = 10**15  # of numbers; a duration has six digits
-_LONGEST = 65_536  # bytes of a text
+_LONGEST = 65_536  # letters of a text
+_MOST = 10_000  # values of a list
+_DIGITS = 100  # of a number
 _DEEPEST = 50  # brackets in brackets
 _SURROGATE = re.compile("[\ud800-\udfff]")  # a byte that is no UTF-8
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "e": "\x1b", "f": "\f"}
@@ -44,7 +46,14 @@ def as_text(value: Value) -> str:
 def as_integer(value: Value) -> int:
     """Read a value as a whole number, as Perl does: what does not begin with one is 0."""
     match = _INTEGER.match(as_text(value))
-    return int(float(match[0])) if match is not None else 0
+    return int(max(-_BIGGEST, min(float(match[0]), _BIGGEST))) if match is not None else 0
+
+
+def joined(left: str, right: str) -> str:
+    """Write two texts as one. Raises NotUnderstoodError where that would be too long."""
+    if len(left) + len(right) > _LONGEST:
+        raise NotUnderstoodError
+    return left + right
 
 
 def target_of(tokens: Sequence[Token]) -> str | None:
@@ -97,9 +106,7 @@ class Evaluation:
         while operator := self._accept("+", "-", "."):
             right = self._product()
             if operator == ".":
-                left = as_text(_scalar(left)) + as_text(_scalar(right))
-                if len(left) > _LONGEST:
-                    raise NotUnderstoodError
+                left = joined(as_text(_scalar(left)), as_text(_scalar(right)))
             else:
                 left = _calculated(operator, left, right)
         return left
@@ -174,6 +181,8 @@ class Evaluation:
             else:
                 value = self._sum()
                 values += value if isinstance(value, list) else [value]
+                if len(values) > _MOST:
+                    raise NotUnderstoodError
             if self._accept(",", "=>"):
                 commas += 1
             elif not is_operator(self._peek(), ")"):
@@ -191,7 +200,17 @@ class Evaluation:
         return self._known(f"${token.text.removeprefix('::').removeprefix('main::')}")
 
     def _interpolate(self, text: str) -> str:
+        length = len(text)
+
         def put(match: re.Match[str]) -> str:
+            nonlocal length
+            found = value_of(match)
+            length += len(found)
+            if length > _LONGEST:
+                raise NotUnderstoodError
+            return found
+
+        def value_of(match: re.Match[str]) -> str:
             escaped, braced, name, key, index, array = match.groups()
             if escaped is not None:
                 return _ESCAPES.get(escaped, escaped)
@@ -216,6 +235,8 @@ def _scalar(value: Value) -> Value:
 
 def _number(text: str) -> int | float:
     text = text.replace("_", "")
+    if len(text) > _DIGITS:
+        raise NotUnderstoodError
     if text[:2].lower() in ("0x", "0b"):
         return int(text, 0)
     if re.fullmatch(r"0[0-7]+", text):

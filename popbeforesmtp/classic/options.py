@@ -10,12 +10,12 @@ from popbeforesmtp.errors import UsageError
 USAGE = (
     "pop-before-smtp [--config=FILE] [--[no]write] [--[no]debug] [--[no]flock] [--[no]reprocess] [--watchlog=FILE]"
     " [--dbfile=FILE] [--logto=FILE] [--grace=SECONDS] [--daemon=PIDFILE] [--version] [--dumpconfig] [--list]"
-    " [--classic-patterns] [--insecure-log]"
+    " [--user=USER] [--classic-patterns] [--insecure-log]"
 )
 
 _SWITCHES = ("write", "debug", "flock", "reprocess", "mappedv6", "classic-patterns", "insecure-log")
 _QUESTIONS = ("version", "dumpconfig", "list")
-_VALUES = ("config", "daemon", "watchlog", "logfile", "dbfile", "logto", "grace", "pattern-name")
+_VALUES = ("config", "daemon", "user", "watchlog", "logfile", "dbfile", "logto", "grace", "pattern-name")
 _OPTION = re.compile(r"(?:--|-|\+)([A-Za-z][A-Za-z0-9_-]*)(?:=(.*))?", re.DOTALL)
 
 
@@ -25,6 +25,7 @@ class Options:
 
     config: Path | None = None
     daemon: Path | None = None
+    user: str | None = None  # to go on as, which the classic could not
     write: bool | None = None
     debug: bool | None = None
     flock: bool | None = None  # our maps need none

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from popbeforesmtp import __version__, config, daemon, detach, maillog, postconf, wiring
+from popbeforesmtp import __version__, config, daemon, detach, maillog, postconf, privileges, wiring
 from popbeforesmtp.classic import bridge, options, words
 from popbeforesmtp.classic.options import Options
 from popbeforesmtp.classic.plan import PATHS, Plan, Weight
@@ -128,6 +128,8 @@ def _be(asked: Options, settings: Settings, plan: Plan, own: Path | None, ready:
                 (maillog.warned if weight is Weight.LOST else maillog.found)(finding.sentence(plan.path))
         ready()
 
+    if asked.user is not None:
+        privileges.become(asked.user)
     open_log(settings)
     daemon.run(settings, SystemClock(), load=load, open_log=open_log, ready=is_ready)
 

@@ -7,6 +7,7 @@ alike; 1 if not.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,12 +57,13 @@ def _write(folder: Path, text: str, plan: "Plan") -> None:
     files = {folder / "pop-before-smtp.toml": text}
     files |= {folder / "formats.d" / f"{name}.toml": own for name, own in plan.own.items()}
     for path in files:
-        if path.exists():
+        if os.path.lexists(path):
             raise CannotCreateError(f"{path}: is there already; remove it, or write into another folder")
     for path, content in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
+            with path.open("x", encoding="utf-8") as file:  # a link that leads nowhere would be followed otherwise
+                file.write(content)
         except OSError as error:
             raise CannotCreateError(f"{path}: cannot be written: {error.strerror}") from None
         print(path)  # noqa: T201

@@ -39,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     import signal
     from dataclasses import replace
 
-    from popbeforesmtp import config, detach, wiring
+    from popbeforesmtp import detach, wiring
+    from popbeforesmtp.classic import bridge
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
 
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.config = arguments.config and arguments.config.absolute()
     if arguments.log not in (None, "stderr", "syslog"):
         arguments.log = str(Path(arguments.log).absolute())
-    settings = replace(config.load(arguments.config), insecure_log=arguments.insecure_log)
+    settings = replace(bridge.load(arguments.config), insecure_log=arguments.insecure_log)
     wiring.check(settings)
     os.umask(detach.UMASK)
     if arguments.daemon is None:
@@ -58,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, settings: "Settings", ready: Callable[[], None]) -> None:
     """Give up what is not needed, and be the daemon."""
-    from popbeforesmtp import config, daemon, maillog, privileges
+    from popbeforesmtp import daemon, maillog, privileges
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.clock import SystemClock
 
     def open_log(settings: "Settings") -> None:
@@ -70,4 +72,4 @@ def _run(arguments: argparse.Namespace, settings: "Settings", ready: Callable[[]
     if arguments.user is not None:
         privileges.become(arguments.user)
     open_log(settings)
-    daemon.run(settings, SystemClock(), load=lambda: config.load(arguments.config), open_log=open_log, ready=ready)
+    daemon.run(settings, SystemClock(), load=lambda: bridge.load(arguments.config), open_log=open_log, ready=ready)

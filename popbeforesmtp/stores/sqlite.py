@@ -293,6 +293,7 @@ class SqliteStore:
             raise StoreError(f"{self._path}: is no store of this version; move it away, and a new one is made")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute("PRAGMA cache_size = -512")  # KiB; rows are written once and seldom read
         if not version:
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
 

@@ -80,3 +80,21 @@ def test_what_migrate_writes_is_a_configuration(path: Path) -> None:
     assert settings.lookups == ()
     assert settings.mtas is not None
     assert len(settings.mtas) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '$x = "$x$x$x$x";',
+        "$x .= $x;",
+        "@a = (1, @a, @a);",
+        f"$grace = {'9' * 5000};",
+        f"$x = '{'9' * 400}'; $grace = $x;",
+    ],
+    ids=["put together", "appended", "list", "number", "text of digits"],
+)
+def test_no_configuration_takes_all_memory_or_a_number_without_end(line: str) -> None:
+    """What grows from line to line is named, as all code is; a number out of range is one."""
+    text = "$x = 'aaaaaaaaaa';\n@a = (1, 2);\n" + f"{line}\n" * 60
+    plan = meaning.mean(conf.parse(Path("/etc/pop-before-smtp-conf.pl"), text), Options())
+    assert plan.of(Weight.LOST) + plan.of(Weight.STOP)

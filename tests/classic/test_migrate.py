@@ -66,6 +66,15 @@ def test_an_own_pattern_becomes_a_file_beside(tmp_path: Path, capsys: pytest.Cap
     assert cli.main(["migrate", str(FOLDER / "cucipop.pl"), "--into", str(tmp_path)]) == 73
 
 
+def test_no_link_that_leads_nowhere_is_written_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Root may write into a folder where somebody else has put one."""
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "pop-before-smtp.toml").symlink_to(elsewhere)
+    status, _, said = run(capsys, str(FOLDER / "cucipop.pl"), "--into", str(tmp_path))
+    assert (status, elsewhere.exists()) == (73, False)
+    assert f"{tmp_path / 'pop-before-smtp.toml'}: is there already" in said
+
+
 def test_check_prints_each_line_that_is_read_differently(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What strangers wrote is escaped; lines that are read alike are not printed."""
     log = tmp_path / "maillog"

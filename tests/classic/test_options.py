@@ -32,6 +32,7 @@ from popbeforesmtp.errors import UsageError
         ("-version", Options(version=True)),
         ("--v", Options(version=True)),
         ("--daemon=/run/x.pid stray words", Options(daemon=Path("/run/x.pid"))),
+        ("--daemon=/x --user=daemon", Options(daemon=Path("/x"), user="daemon")),
         ("--nor --write -- --list", Options(reprocess=False, write=True)),
         ("--classic-patterns --insecure-log", Options(classic_patterns=True, insecure_log=True)),
         ("--pattern-name=courier --mappedv6", Options(pattern_name="courier", mappedv6=True)),
