@@ -8,6 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder that everybody may enter, with those on the way to it, whatever the umask. Raises OSError."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give the name of a new file beside ``path``; when the block ends well it is synced and renamed over ``path``.

@@ -270,7 +270,7 @@ def check(settings: Settings) -> None:
         values = dict(section.values)
         _zone(values.pop("timezone", None), section)
         _chosen(values.pop("formats", None), section, settings.own_formats)
-        _bind(_opening(sources, section, "open_source"), section, values, _FOUND_OUT)
+        _bind(_opening(sources, section, "open_source"), section, values, _FOUND_OUT, ("timezone", "formats"))
     _bind(_opening(stores, settings.store, "open_store"), settings.store, settings.store.values, ("clock",))
     for section in settings.mtas or ():
         _bind(_opening(mtas, section, "open_map"), section, section.values, _GIVEN)
@@ -324,16 +324,23 @@ def _opening(room: ModuleType, section: Section, function: str) -> Callable[...,
 
 
 def _bind(
-    opening: Callable[..., object], section: Section, values: Mapping[str, object], given: tuple[str, ...]
+    opening: Callable[..., object],
+    section: Section,
+    values: Mapping[str, object],
+    given: tuple[str, ...],
+    also: tuple[str, ...] = (),
 ) -> dict[str, object]:
-    """Turn a section's values into the opening function's arguments, but for those given. Raises ConfigError."""
+    """Turn a section's values into the opening function's arguments, but for those given.
+
+    ``also`` names settings of the section that others read. Raises ConfigError.
+    """
     types = typing.get_type_hints(opening)
     parameters = inspect.signature(opening).parameters
     known = [name for name in parameters if name not in given]
     for key in values:
         if key not in known:
             raise section.place(key).complain(
-                f"{section.type} has no such setting; there are: {', '.join(['type', *known])}"
+                f"{section.type} has no such setting; there are: {', '.join(['type', *known, *also])}"
             )
     for name in known:
         if parameters[name].default is inspect.Parameter.empty and name not in values:

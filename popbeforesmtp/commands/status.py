@@ -58,10 +58,8 @@ def _show(status: dict[str, Any]) -> None:
         say(f"{'map':16}{escape(access_map['name'])}: {escape(access_map['trouble'] or 'up to date')}")
     block = status.get("block")
     if block is not None:
-        say(
-            f"{'blocked':16}{block['blocked']} addresses; {escape(block['name'])}:"
-            f" {escape(block['trouble'] or 'up to date')}"
-        )
+        told = f"{escape(block['name'])}: {escape(block['trouble'] or 'up to date')}"
+        say(f"{'blocked':16}{block['blocked']} addresses; {told}")
     for lookup in status.get("lookups", ()):
         say(
             f"{'lookup':16}{escape(lookup['name'])}: {lookup['connections']} connections,"

@@ -17,7 +17,7 @@ from pathlib import Path
 import lmdb
 
 from popbeforesmtp.addresses import ClientAddress
-from popbeforesmtp.atomicfile import replacing
+from popbeforesmtp.atomicfile import make_folder, replacing
 from popbeforesmtp.errors import CannotCreateError, NotPermittedError
 from popbeforesmtp.mtas import MapError, refuse_foreign
 from popbeforesmtp.mtas._restrict import RESULT
@@ -135,7 +135,7 @@ class LmdbFile:
             self._build(path, self._wanted(clients))
 
     def _build(self, path: Path, entries: Mapping[bytes, bytes]) -> None:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_folder(path.parent)
         with replacing(path) as new:
             environment = _environment(new, create=True)
             try:

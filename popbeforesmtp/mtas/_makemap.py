@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from popbeforesmtp import postconf
-from popbeforesmtp.atomicfile import replacing
+from popbeforesmtp.atomicfile import make_folder, replacing
 from popbeforesmtp.errors import NotPermittedError, UnavailableError
 from popbeforesmtp.mtas import MapError
 
@@ -31,7 +31,7 @@ def types() -> frozenset[str]:
 def build(kind: str, path: Path, entries: Mapping[str, str]) -> None:
     """Put a map with these entries in the place of the one at ``path``. Raises MapError or NotPermittedError."""
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_folder(path.parent)
         with _replaced(path), replacing(path) as new:
             built = Path(f"{new}{SUFFIX}")
             try:

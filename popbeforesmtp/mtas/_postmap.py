@@ -10,7 +10,7 @@ from pathlib import Path
 
 from popbeforesmtp import postconf
 from popbeforesmtp.addresses import ClientAddress
-from popbeforesmtp.atomicfile import replacing
+from popbeforesmtp.atomicfile import make_folder, replacing
 from popbeforesmtp.errors import NotPermittedError, UnavailableError
 from popbeforesmtp.mtas import MapError, refuse_foreign
 from popbeforesmtp.mtas._restrict import RESULT
@@ -93,7 +93,7 @@ class PostmapFile:
         """Write the entries beside, let postmap index them, and rename the result over the path."""
         suffix = SUFFIXES[self._kind]
         try:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_folder(path.parent)
             with replacing(path) as new:
                 source = Path(f"{new}.source")
                 built = Path(f"{source}{suffix}")

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from popbeforesmtp.addresses import ClientAddress, Network
-from popbeforesmtp.atomicfile import replacing
+from popbeforesmtp.atomicfile import make_folder, replacing
 from popbeforesmtp.errors import ConfigError, DataError, NotPermittedError
 from popbeforesmtp.mtas import MapError
 from popbeforesmtp.privileges import require_safe_place
@@ -133,7 +133,7 @@ class EximMap:
 
     def _write(self, path: Path, text: bytes) -> None:
         try:
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_folder(path.parent)
             with replacing(path) as new, new.open("xb") as file:
                 os.fchmod(file.fileno(), _MODE)
                 file.write(text)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from popbeforesmtp.addresses import ClientAddress, parse_client
+from popbeforesmtp.atomicfile import make_folder
 from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.errors import CannotCreateError, NotPermittedError, UnavailableError
 from popbeforesmtp.model import Authorization, Origin, Tombstone
@@ -93,7 +94,7 @@ def open_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
     """
     require_safe_place(path)
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_folder(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         lock = _lock(path)
     except PermissionError:

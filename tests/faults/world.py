@@ -63,7 +63,6 @@ class World:
         self.daemon: subprocess.Popen[bytes] | None = None
         self.stalled = False
         self.events = True
-        self.ready_at = 0.0
         self._half: tuple[bytes, Login] | None = None
         self.again: set[str] = set()  # logins that may be acted on twice: a crash came before the commit
         self.said: dict[str, list[str]] = {}  # what was written of an address
@@ -119,7 +118,6 @@ class World:
             self.figures.died += 1
             raise RuntimeError("the daemon did not start")
         self.model.began(first, self.clock.now())
-        self.ready_at = time.monotonic()
         self.note(f"started, events: {events}")
 
     def begin(self) -> None:

@@ -170,10 +170,15 @@ class AccessMapContract(AnyMapContract):
         assert read_map(tmp_path) == {}
 
     def test_a_missing_folder_is_made(self, open_map: OpenMap, read_map: ReadMap, tmp_path: Path) -> None:
-        """Nobody has to prepare the place."""
+        """With all folders above it, for everybody to enter: under the umask of the daemon too."""
         folder = tmp_path / "a" / "b"
-        open_map(folder).replace(ends([A]))
+        before = os.umask(0o077)
+        try:
+            open_map(folder).replace(ends([A]))
+        finally:
+            os.umask(before)
         assert set(read_map(folder)) == {A}
+        assert [stat.S_IMODE(made.stat().st_mode) for made in (folder, folder.parent)] == [0o755, 0o755]
 
     def test_a_map_that_is_true_already_is_not_touched(self, made: AccessMap, file: Path) -> None:
         """Some mail servers begin anew whenever a map's file was written."""
