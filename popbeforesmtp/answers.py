@@ -98,6 +98,8 @@ class Answers:
         if kind == "address":
             name = rules.granted_to(ClientAddress(name), pipeline.rules)
         uid, why = _uid(question), _reason(question)
+        if question.get("lift"):
+            return await self._lift(pipeline, kind, name, uid, why)
         tombstone = Tombstone(kind, name, now.wall, until, uid, why)
         known = [*pipeline.rules.tombstones.values(), tombstone]
         pipeline.rules = replace(pipeline.rules, tombstones=newest(known))
@@ -117,6 +119,22 @@ class Answers:
         pipeline.windows.audit("revoke", origin, name if kind == "address" else "", account, now.wall, **more)
         await self._durable(pipeline, "revoked now")
         return {"ended": sorted(ended), "until": stands.until.isoformat() if stands.until > now.wall else None}
+
+    async def _lift(self, pipeline: Pipeline, kind: str, name: str, uid: int | None, why: str) -> object:
+        """Let new logins count again after a revocation that still refuses them; what it ended stays ended."""
+        now = self._clock.now()
+        stands = pipeline.rules.tombstones.get((kind, name))
+        if stands is None or stands.until <= now.wall:
+            raise DataError("no revocation of that kind refuses new logins; `explain` shows those that there are")
+        lifted = replace(stands, until=now.wall)
+        pipeline.rules = replace(pipeline.rules, tombstones={**pipeline.rules.tombstones, (kind, name): lifted})
+        pipeline.windows.recorder.revoked(lifted)
+        maillog.lifted(kind, name, uid, why)
+        account, address = (name if kind == each else "" for each in ("user", "address"))
+        more = {"kind": kind, "uid": uid, "reason": why or None}
+        pipeline.windows.audit("lift", rules.hand(now), address, account, now.wall, **more)
+        await self._durable(pipeline, "lifted now")
+        return {"ended": [], "until": None}
 
     def _take_back(
         self, pipeline: Pipeline, entries: Iterable[Authorization], account: str, uid: int | None

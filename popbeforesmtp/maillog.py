@@ -165,6 +165,11 @@ def revoked_by_hand(kind: str, name: str, uid: int | None, why: str, ended: int)
     _say(logging.WARNING, "revoked-by-hand", kind=kind, name=name, uid=uid, reason=why, ended=ended)
 
 
+def lifted(kind: str, name: str, uid: int | None, why: str) -> None:
+    """Somebody lets the logins count again that a revocation refused."""
+    _say(logging.WARNING, "lifted", kind=kind, name=name, uid=uid, reason=why)
+
+
 def refused(client: ClientAddress, user: str, reason: Reason, source: str, offset: int, time: datetime | None) -> None:
     """A login authorizes nobody; said once for each reason and client."""
     key = (reason, client)

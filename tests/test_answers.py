@@ -15,7 +15,7 @@ from popbeforesmtp.stores.sqlite import open_store
 from tests.clocks import FakeClock
 from tests.house import OTHER, House, at_home, names
 from tests.scenes import play
-from tests.test_pipeline import CLIENT, RULES, KeptStore
+from tests.test_pipeline import CLIENT, GRACE, RULES, KeptStore
 from tests.test_rules import networks
 
 V6, NET = "2001:db8:1:2::5", "2001:db8:1:2::/64"
@@ -270,6 +270,36 @@ def test_a_store_that_cannot_be_read_keeps_nobody_from_revoking(whom: dict[str, 
         assert await house.kept() == []
 
     at_home(scene, store=store)
+
+
+@pytest.mark.parametrize(
+    "whom", [{"address": CLIENT}, {"user": "alice"}, {"all": True}], ids=["address", "user", "all"]
+)
+def test_a_revocation_that_was_lifted_refuses_only_what_came_before_it(whom: dict[str, object]) -> None:
+    """Also after a restart; windows stay ended, and nothing is lifted that does not stand."""
+    store, clock = KeptStore(), FakeClock()
+
+    async def before(house: House) -> None:
+        await house.login()
+        with pytest.raises(DataError, match="no revocation of that kind"):
+            await house.ask("revoke", **whom, lift=True)
+        await house.ask("revoke", **whom, until=house.until(86400))
+        old = house.clock.now().wall
+        house.clock.advance(60)
+        await house.login()
+        assert house.ends() is None
+        assert await house.ask("revoke", **whom, lift=True, reason="a mistake") == {"ended": [], "until": None}
+        assert house.ends() is None
+        assert {each.until for each in store.tombstones()} == {house.clock.now().wall}
+        assert {each.at for each in store.tombstones()} == {old}
+
+    async def after(house: House) -> None:
+        house.clock.advance(60)
+        await house.login()
+        assert house.ends() == GRACE.total_seconds()
+
+    at_home(before, store=store, clock=clock)
+    at_home(after, store=store, clock=clock)
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -1,8 +1,8 @@
 """End windows by hand: of an address, of all that an account opened, or everybody's.
 
 No login that was stamped before opens a window again; the next one after it does, unless --for or --until refuse new
-ones for a while; a later revocation never shortens that. It is on the disk before it is confirmed. Mail that is being
-accepted at this moment is not stopped.
+ones for a while; a later revocation never shortens that, --lift ends it. It is on the disk before it is confirmed. Mail
+that is being accepted at this moment is not stopped.
 """
 
 import argparse
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     end = parser.add_mutually_exclusive_group()
     end.add_argument("--for", dest="span", metavar="SPAN", help="also refuse new logins for so long, as in 1d")
     end.add_argument("--until", metavar="TIME", help="also refuse new logins until then")
+    end.add_argument("--lift", action="store_true", help="let new logins count again that an earlier --for refuses")
     parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the audit trail")
 
 
@@ -39,9 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     elif not arguments.all:
         whom["address"] = address(arguments.address)
     until = moment(arguments.span, arguments.until)
-    answer = order(settings, "revoke", **whom, until=until, reason=arguments.reason)
+    answer = order(settings, "revoke", **whom, until=until, lift=arguments.lift, reason=arguments.reason)
     if arguments.json:
         write_json(answer)
+        return 0
+    if arguments.lift:
+        say("new logins count again; windows that were ended stay ended")
         return 0
     for client in answer["ended"]:
         say(f"{client} may no longer relay")
