@@ -154,5 +154,6 @@ def test_no_error_moves_a_terminal_s_cursor(capsys: pytest.CaptureFixture[str]) 
     """Names of files and what other programs complain of stand in them; what is escaped already stays as it is."""
     assert cli.main(["scan", "/nowhere/\x1b]0;title\x07\u202e"]) == 69
     said = capsys.readouterr().err
-    assert said == "pop-before-smtp: /nowhere/\\x1b]0;title\\x07\\u202e: there is no such file\n"
+    way_out = "name a log, or read the journal by --from journal"
+    assert said == f"pop-before-smtp: /nowhere/\\x1b]0;title\\x07\\u202e: there is no such file; {way_out}\n"
     assert visible(escape("\\\x1b")) == escape("\\\x1b")
