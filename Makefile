@@ -7,7 +7,7 @@ BIN = .venv/bin
 
 help:
 	@echo "make run         the daemon, on this machine's mail log or a demonstration log; touches nothing outside a private folder"
-	@echo "make test        everything: lint, types, unit tests, faults, and end-to-end tests with real servers (root, Debian 12, a machine to throw away)"
+	@echo "make test        everything: lint, types, unit tests, and end-to-end tests with real servers (root, Debian 12, a machine to throw away)"
 	@echo "make unit        lint, types and unit tests only; needs no root"
 	@echo "make test-servers  only the tests of other mail servers than Postfix, as root"
 	@echo "make test-deb    only the tests of the Debian package, as root"
@@ -21,7 +21,6 @@ run: .venv/run
 test: lint
 	@[ "$$(id -u)" = 0 ] || { echo "make test needs root, to install and run real servers; make unit does not"; exit 77; }
 	$(BIN)/python -m pytest tests --ignore tests/end_to_end
-	$(BIN)/python -m tests.faults --faults 2000 --seed $(or $(SEED),4711)
 	tests/end_to_end/install-servers
 	tests/end_to_end/make-package
 	$(BIN)/python -m tests.end_to_end

@@ -148,11 +148,11 @@ class FileSource:
     def _folders(self) -> list[str]:
         """Return where it happens: where the path leads to, and where a symbolic link lies that leads there."""
         path = os.path.abspath(self._path)  # noqa: PTH100 - once a second
-        return [os.path.dirname(path), os.path.dirname(os.path.realpath(path))]  # noqa: PTH120
+        return [os.path.dirname(path), os.path.dirname(_real(self._path))]  # noqa: PTH120
 
     def _heard(self, path: str) -> None:
         """Ring for files that are called like the log, or like what it leads to."""
-        names = (self._path.name, os.path.basename(os.path.realpath(self._path)))  # noqa: PTH119
+        names = (self._path.name, os.path.basename(_real(self._path)))  # noqa: PTH119
         if os.path.basename(path).startswith(names):  # noqa: PTH119
             self._ring()
 
@@ -301,6 +301,14 @@ class FileSource:
     def _begin(self) -> list[OpenLog]:
         """Open the log as a new one, or what was written since it was deleted."""
         return self._history.begin() if self._left_at is None else self._history.newer(self._left_at, [])
+
+
+def _real(path: Path) -> str:
+    """Return what a path leads to; the path itself where a link of it is switched while we look (readlink(2))."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return os.path.abspath(path)  # noqa: PTH100
 
 
 def _nobody() -> None:

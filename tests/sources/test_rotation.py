@@ -163,6 +163,29 @@ def test_a_symlink_is_followed_to_the_file_it_names_now(log: Path, tmp_path: Pat
     source.close()
 
 
+def test_a_symlink_that_is_switched_while_we_look_ends_no_watching(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """realpath(3) finds a link that readlink(2) finds no more; the watcher's thread must not die of it."""
+    real = tmp_path / "real.log"
+    real.write_bytes(b"one\n")
+    log.symlink_to(real)
+    rung: list[bool] = []
+    source = FileSource(log)
+    source._ring = lambda: rung.append(True)
+    assert text(drain(source)) == b"one\n"
+
+    def gone(path: object) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os.path, "realpath", gone)
+    append(real, b"two\n")
+    source._heard(str(log))
+    assert rung == [True]
+    assert text(drain(source)) == b"two\n"
+    source.close()
+
+
 def test_a_symlink_to_nothing_is_waited_for(log: Path, tmp_path: Path) -> None:
     """It may be made before its file is."""
     log.symlink_to(tmp_path / "later")
