@@ -28,7 +28,7 @@ def failing_postmap(calls: Path) -> Iterator[None]:
 def test_what_a_failing_postmap_missed_is_made_up_for(lab: Lab, start: Start, tmp_path: Path) -> None:
     """Meanwhile the map stays as it was, and the socketmap knows all."""
     name, port, late = map_name("cdb"), MAP_PORTS["cdb"], "192.0.2.12"
-    daemon = start(more=settings("cdb"))
+    daemon = start(more=settings("lmdb") + settings("cdb"))  # lmdb: what all services of the lab ask
     assert lab.clients.pop3_login(CLIENT)
     wait_for("the map holds it", lambda: held(name, [CLIENT]))
     with failing_postmap(tmp_path / "calls"):
@@ -44,7 +44,7 @@ def test_what_a_failing_postmap_missed_is_made_up_for(lab: Lab, start: Start, tm
 
 def test_a_failing_postmap_is_said_once(lab: Lab, start: Start, tmp_path: Path) -> None:
     """However often it is tried again."""
-    daemon = start(more=settings("cdb"))
+    daemon = start(more=settings("lmdb") + settings("cdb"))  # lmdb: what all services of the lab ask
     with failing_postmap(tmp_path / "calls"):
         assert lab.clients.pop3_login(CLIENT)
     assert daemon.said().count("postmap: fatal: broken") == 1
@@ -56,7 +56,7 @@ _HANGS = "#!/bin/sh\necho $$ >>{pids}\nexec sleep 600\n"
 def test_a_hanging_postmap_holds_up_nothing_but_its_map(lab: Lab, start: Start, tmp_path: Path) -> None:
     """Logins go on, the socketmap answers at once, and the map is made up for."""
     name, port, late, pids = map_name("hash"), MAP_PORTS["hash"], ["192.0.2.12", "192.0.2.15"], tmp_path / "pids"
-    start(more=settings("hash"))
+    start(more=settings("lmdb") + settings("hash"))
     assert lab.clients.pop3_login(CLIENT)
     wait_for("the map holds it", lambda: held(name, [CLIENT]))
     with in_place_of("/usr/sbin/postmap", _HANGS.format(pids=pids)):
@@ -73,7 +73,7 @@ def test_a_hanging_postmap_holds_up_nothing_but_its_map(lab: Lab, start: Start, 
 def test_a_hanging_postmap_does_not_keep_the_daemon_from_ending(lab: Lab, start: Start, tmp_path: Path) -> None:
     """SIGTERM ends it within seconds, and it says that the map could not be written."""
     pids = tmp_path / "pids"
-    daemon = start(more=settings("hash"))
+    daemon = start(more=settings("lmdb") + settings("hash"))
     with in_place_of("/usr/sbin/postmap", _HANGS.format(pids=pids)):
         assert lab.clients.pop3_login(CLIENT)
         wait_for("postmap hangs", lambda: pids.exists() and pids.read_text())
