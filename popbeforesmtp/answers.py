@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from popbeforesmtp import __version__, maillog, report, rules
@@ -18,6 +19,7 @@ from popbeforesmtp.revocations import newest, overlap
 from popbeforesmtp.stores import StoreError
 
 _LONGEST = timedelta(minutes=65535)
+_SHOWN = 20  # logins that explain shows at most, the newest
 
 
 class Answers:
@@ -168,7 +170,7 @@ class Answers:
             if entry.remaining(now) > 0
             and (entry.client in names or (account is not None and entry.user.casefold() == account.casefold()))
         ]
-        seen = [report.describe_seen(each) for _, each in zip(range(20), pipeline.history.about(names, account))]  # noqa: B905
+        seen = [report.describe_seen(each) for each in islice(pipeline.history.about(names, account), _SHOWN)]
         answer: dict[str, object] = {
             "who": text,
             "address": client,

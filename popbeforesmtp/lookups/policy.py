@@ -2,9 +2,8 @@
 
 A question is lines of ``name=value`` and an empty line; an answer is ``action=`` and an empty line. A client that may
 relay is answered ``OK``, everybody else ``DUNNO``: never REJECT, so that no fault of ours can lose mail, but for the
-networks that the administrator restricts. Here, unlike
-with a socketmap, Postfix can be told what to do when nobody answers: ``default_action=DUNNO`` only brings back the
-checks that a roaming client was to be spared.
+networks that the administrator restricts. Here, unlike with a socketmap, Postfix can be told what to do when nobody
+answers: ``default_action=DUNNO`` only brings back the checks that a roaming client was to be spared.
 """
 
 from functools import partial
