@@ -125,25 +125,19 @@ def _count(name: str | None, origin: str, summary: "Summary", engine: "Formats")
     from datetime import UTC, datetime
 
     from popbeforesmtp import wiring
+    from popbeforesmtp.commands._counting import Counting
     from popbeforesmtp.commands._read import whole_lines
-    from popbeforesmtp.sessions import Sessions
 
-    sessions, now = Sessions(), datetime.now(UTC)
-    header = wiring.line_reader(journal=origin == "journal")
-    sieve = engine.sieve()
+    if origin == "journal":
+        for _, line, message, event in _lines(name, origin, engine):
+            summary.line(message, event, empty=not line)
+        return
+    counting = Counting(summary, wiring.line_reader(journal=False), engine, datetime.now(UTC))
     before = summary.lines
-    lines, number = b"", 1
     for lines, number in whole_lines(name):
         summary.lines = before + number - 1
-        if origin == "log":
-            summary.block(lines, header, engine, sieve, sessions, now)
-            continue
-        for line in lines.split(b"\n")[:-1]:
-            message = header.read(line, now)
-            event = None if message is None else engine.read(message)
-            summary.line(message, None if event is None else sessions.join(event), empty=not line)
-    summary.lines = before + number - 1 + lines.count(b"\n")
-    summary.end(header, now)
+        counting.block(lines)
+    counting.end()
 
 
 def _object(name: str, line: int, event: "SessionEvent") -> dict[str, object]:

@@ -11,14 +11,12 @@ from typing import TypedDict
 
 from popbeforesmtp.addresses import ClientAddress, parse_address
 from popbeforesmtp.entry import EntryReader
-from popbeforesmtp.formats import Found, Kind
+from popbeforesmtp.formats import LONGEST_LOGIN, Blend, Found, Kind
+from popbeforesmtp.formats._blend import blend
 from popbeforesmtp.formats._format import Format, Pattern
 from popbeforesmtp.header import split_tag
 from popbeforesmtp.model import EventKind, LogMessage, Sender, SessionEvent
 from popbeforesmtp.sieve import EntrySieve, Sieve
-
-LONGEST_LOGIN = 2048
-"""Bytes of the longest message that can be a login or a logout; no server writes longer ones, forgers do."""
 
 LONGEST_LINE = 16384
 """Bytes of the longest message that is looked at."""
@@ -143,6 +141,17 @@ class Engine:
             kind = pattern.kinds.get(called or program) or _new_kind(known, pattern, called, program)
             return _found((kind, match, client))
         return None
+
+    def blend(self, program: bytes, before: int) -> Blend | None:
+        """Put the patterns that a program's lines have matched so far into one expression, where that can be done.
+
+        They are all up to the last one that was met, for the first that matches a line says what it means. So many
+        groups will stand before it.
+        """
+        patterns = [pattern for _, pattern, _ in self._tries.get(program, ())]
+        while patterns and not patterns[-1].kinds:
+            patterns.pop()
+        return blend(program, patterns, before)
 
     def of(self, program: bytes | None) -> list[Format]:
         """Return the formats that read a program's lines."""
