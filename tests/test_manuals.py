@@ -43,7 +43,7 @@ def test_a_type_and_its_settings_are_in_the_manual(room: object) -> None:
         assert f"Qq {name}" in SETTINGS
         assert f'"{name}"' in README
         opening = getattr(import_module(f"{room.__name__}.{name}"), OPENING[room])
-        for setting in set(inspect.signature(opening).parameters) - {*wiring._GIVEN, *wiring._FOUND_OUT}:
+        for setting in set(inspect.signature(opening).parameters) - {*wiring.GIVEN, *wiring.FOUND_OUT}:
             assert f"Ic {setting}" in SETTINGS, f"{name}: {setting}"
             assert f"{setting} =" in README, f"{name}: {setting}"
 

@@ -9,6 +9,7 @@ import pytest
 from popbeforesmtp import maillog, pipeline, report, wiring
 from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.following import Followed, Reading
+from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.model import Block
 from popbeforesmtp.pipeline import Pipeline
 from tests.clocks import START, FakeClock
@@ -182,7 +183,7 @@ def tick(clock: FakeClock, seconds: float, *blocks: bytes | None, entries: bool 
     parts = Parts(clock)
     parts.source = Ticking(clock, seconds, *blocks)
     engine = wiring.engine()
-    header = EntryReader if entries else wiring.HeaderReader
+    header = EntryReader if entries else HeaderReader
     return run(parts, Followed(parts.source, engine, lambda: Reading(header(), None if entries else engine.sieve())))
 
 

@@ -34,7 +34,7 @@ class Line(NamedTuple):
 def read(name: str, plan: Plan) -> Iterator[Line]:
     """Read a log by the formats of a plan. Raises UnavailableError or NotPermittedError."""
     known = [each for each in wiring.formats() if plan.formats is None or each.name in plan.formats]
-    engine = wiring.engine_of([*known, *(wiring.read_format(*each) for each in plan.own.items())])
+    engine = wiring.engine(chosen=[*known, *(wiring.read_format(*each) for each in plan.own.items())])
     header, sessions, now = wiring.line_reader(journal=False), Sessions(), datetime.now(UTC)
     for number, text in lines(name):
         message = header.read(text, now)

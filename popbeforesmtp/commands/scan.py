@@ -69,7 +69,7 @@ def _engine(names: list[str] | None, folder: Path | None) -> "Formats":
     for name in names or ():
         if name not in known:
             raise UsageError(f"there is no format {name!r}; there are: {', '.join(sorted(known))}")
-    return wiring.engine_of([known[name] for name in names or known])
+    return wiring.engine(chosen=[known[name] for name in names or known])
 
 
 def read_events(name: str, folder: Path | None) -> "Iterator[tuple[int, SessionEvent]]":
