@@ -13,7 +13,8 @@ from popbeforesmtp import rules
 from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.addresses import ClientAddress, NetworkSet, parse_network
 from popbeforesmtp.audit import Audit
-from popbeforesmtp.blocking import Blocking, Failures, Limit
+from popbeforesmtp.bans import Limit
+from popbeforesmtp.blocking import Blocking, Failures
 from popbeforesmtp.blocksettings import COMMANDS
 from popbeforesmtp.model import EventKind, Origin, SessionEvent
 from popbeforesmtp.mtas import command

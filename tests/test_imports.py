@@ -32,7 +32,7 @@ FLOORS = (
         "maillog",
     ),
     ROOMS,  # their contracts
-    ("revocations", "rules", "active", "sessions", "holds", "crowds", "audit", "history"),
+    ("revocations", "bans", "rules", "active", "sessions", "holds", "crowds", "audit", "history"),
     ("following", "publisher", "recorder"),
     ("windows", "blocking", "pipeline"),
     ("rulesettings", "blocksettings", "config", "control"),
