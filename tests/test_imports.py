@@ -36,7 +36,7 @@ FLOORS = (
     ("following", "publisher", "recorder"),
     ("windows", "blocking", "pipeline"),
     ("rulesettings", "blocksettings", "config", "control"),
-    ("wiring", "survey", "detect"),
+    ("reading", "wiring", "survey", "detect"),
     ("notify", "detach", "report", "answers", "outputs"),
     ("daemon",),
     ("links",),

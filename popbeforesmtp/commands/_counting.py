@@ -1,10 +1,10 @@
 """Counts what one log holds, block by block, without a look at the lines that cannot mean anything, for ``scan``."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import datetime
 from functools import lru_cache
 
-from popbeforesmtp.addresses import parse_address
+from popbeforesmtp.addresses import is_address
 from popbeforesmtp.commands._summary import Summary
 from popbeforesmtp.following import LineReader
 from popbeforesmtp.formats import LONGEST_LOGIN, Ending, Formats
@@ -14,7 +14,7 @@ from popbeforesmtp.sessions import Sessions
 from popbeforesmtp.sight import looks_like_a_login
 
 _OFTEN = 64  # lines of a program that are matched one by one before it is worth an expression, or another
-_ADDRESSES = 32_768  # texts of which it is remembered whether they are addresses
+_is_address = lru_cache(32_768)(is_address)
 
 
 class Counting:
@@ -35,6 +35,8 @@ class Counting:
         self._often: dict[bytes, int] = {}  # programs that are expected, and how many lines change that
         self._bodies: dict[bytes, bytes] = {}
         self._endings: dict[int | None, Ending] = {}
+        # By the last group of a match: how often each service was met, and the groups of service and address.
+        self._plans: dict[int | None, tuple[defaultdict[bytes, int], int, int]] = {}
         self._last = b""
 
     def block(self, data: bytes) -> None:
@@ -42,13 +44,13 @@ class Counting:
         first = data.find(b"\n")
         if self._sieve.keeps(data[: first + 1]):
             self._count(data[:first])
-        counts, endings, sieve = self._summary.kinds, self._endings, self._sieve
+        plans, sieve, known = self._plans, self._sieve, _is_address
         for head in sieve.heads(data):
-            ending = endings.get(head.lastindex)
-            if ending is not None and head.end() - head.start() < LONGEST_LOGIN:
-                kind = ending.kinds.get(head[ending.service] if ending.service else ending.program)
-                if kind is not None and (not ending.address or _is_address(head[ending.address])):
-                    counts[kind] += 1
+            plan = plans.get(head.lastindex)
+            if plan is not None:
+                tally, service, address = plan
+                if (not address or known(head[address])) and head.end() - head.start() < LONGEST_LOGIN:
+                    tally[head[service]] += 1
                     continue
             self._match(data, head.start() + 1, head[sieve.program], head.end())
         self._expect()
@@ -57,6 +59,7 @@ class Counting:
 
     def end(self) -> None:
         """Take in the end of the log: the lines of the last block, and when it was written."""
+        self._add_up()
         if self._last:
             self._summary.lines += self._last.count(b"\n")
             self._summary.saw(self._header.glance(self._last, self._now)[0])
@@ -107,10 +110,14 @@ class Counting:
                 bodies[program], last = blend.text, blend.last
                 endings.update(blend.endings)
         if bodies != self._bodies:
+            self._add_up()
             self._bodies, self._endings = bodies, endings
+            self._plans = {group: (defaultdict(int), each.service, each.address) for group, each in endings.items()}
             self._sieve.expect(bodies, last)
 
-
-@lru_cache(_ADDRESSES)
-def _is_address(text: bytes) -> bool:
-    return parse_address(text.decode("ascii", "replace")) is not None
+    def _add_up(self) -> None:
+        """Bring what was tallied into the summary."""
+        for group, (tally, _, _) in self._plans.items():
+            for called, count in tally.items():
+                self._summary.kinds[self._endings[group].kind(called)] += count
+            tally.clear()

@@ -1,7 +1,7 @@
 """What a login looks like: one TOML file per server family, read by ``_format.py`` and used by ``_engine.py``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -39,10 +39,9 @@ class Found(NamedTuple):
 class Ending(NamedTuple):
     """What a match of a blend says by the group that it ends with: which pattern it was, and where to look."""
 
-    kinds: Mapping[bytes | None, Kind]  # by what was captured as service, else by the program
-    service: int  # number of its group; 0 where there is none
-    address: int  # the same of an address, which must be one
-    program: bytes
+    kind: Callable[[bytes | None], Kind]  # what it means, by what was captured as service, if anything
+    service: int  # number of that group; where no service is captured, of one that is empty
+    address: int  # number of the group of an address, which must be one; 0 where there is none
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,27 +6,30 @@ a message: negated classes are kept from reaching over the line's end, and nothi
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from popbeforesmtp.formats import Blend, Ending
+from popbeforesmtp.formats import Blend, Ending, Kind
 from popbeforesmtp.formats._format import Pattern
 from popbeforesmtp.model import EventKind
 
 _NAME = re.compile(rb"\(\?P<[a-z_]+>")
 
 
-def blend(program: bytes, patterns: Iterable[Pattern], before: int) -> Blend | None:
-    """Blend the first of a program's patterns that can be, behind so many groups; None where the first cannot."""
+def blend(patterns: Iterable[tuple[Pattern, Callable[[bytes | None], Kind]]], before: int) -> Blend | None:
+    """Blend the first of these that can be, behind so many groups; None where the first cannot.
+
+    With each pattern comes what its lines mean, by the service that is captured.
+    """
     texts: list[bytes] = []
     endings: dict[int | None, Ending] = {}
     last = before
-    for pattern in patterns:
+    for pattern, kind in patterns:
         # More than an expression must be asked; or it speaks of its groups by names, which others have too.
         if pattern.admits_control or pattern.once or b"(?P=" in pattern.text:
             break
-        service = pattern.service and last + pattern.service
+        end = last + pattern.match.groups + 1
         address = pattern.address and last + pattern.address if pattern.event is not EventKind.LOGOUT else 0
+        endings[end] = Ending(kind, last + pattern.service if pattern.service else end, address)
         texts.append(b"(?:%b)()" % _NAME.sub(b"(", pattern.text).replace(b"[^", b"[^\\n"))
-        last += pattern.match.groups + 1
-        endings[last] = Ending(pattern.kinds, service, address, program)
+        last = end
     return Blend(b"(?:%b)" % b"|".join(texts), last, endings) if texts else None

@@ -138,7 +138,7 @@ class Engine:
             if client is None and pattern.address and pattern.event is not EventKind.LOGOUT:
                 return None
             called = match[pattern.service] if pattern.service else None
-            kind = pattern.kinds.get(called or program) or _new_kind(known, pattern, called, program)
+            kind = pattern.kinds.get(called or program) or _kind(known, pattern, program, called)
             return _found((kind, match, client))
         return None
 
@@ -148,10 +148,10 @@ class Engine:
         They are all up to the last one that was met, for the first that matches a line says what it means. So many
         groups will stand before it.
         """
-        patterns = [pattern for _, pattern, _ in self._tries.get(program, ())]
-        while patterns and not patterns[-1].kinds:
-            patterns.pop()
-        return blend(program, patterns, before)
+        tries = [(pattern, known) for _, pattern, known in self._tries.get(program, ())]
+        while tries and not tries[-1][0].kinds:
+            tries.pop()
+        return blend([(pattern, partial(_kind, known, pattern, program)) for pattern, known in tries], before)
 
     def of(self, program: bytes | None) -> list[Format]:
         """Return the formats that read a program's lines."""
@@ -247,10 +247,12 @@ def _may_be(pattern: Pattern, text: bytes) -> bool:
     return len(text) <= LONGEST_LOGIN and len(text.translate(None, _CONTROL)) == len(text)
 
 
-def _new_kind(known: Format, pattern: Pattern, called: bytes | None, program: bytes | None) -> Kind:
-    """Make what there is one of for each pattern and service; services are few, for patterns name them."""
-    service = known.services.get(called or program or b"") or (None if called is None else _text(called))
-    kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join, pattern.tls)
+def _kind(known: Format, pattern: Pattern, program: bytes | None, called: bytes | None) -> Kind:
+    """Return what there is one of for each pattern and service; services are few, for patterns name them."""
+    kind = pattern.kinds.get(called or program)
+    if kind is None:
+        service = known.services.get(called or program or b"") or (_text(called) if called else None)
+        kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join, pattern.tls)
     return kind
 
 

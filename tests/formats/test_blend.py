@@ -5,7 +5,7 @@ import re
 import pytest
 
 from popbeforesmtp import wiring
-from popbeforesmtp.formats import Blend
+from popbeforesmtp.formats import Blend, Kind
 from popbeforesmtp.formats._blend import blend
 from popbeforesmtp.formats._engine import Engine
 from popbeforesmtp.formats._format import Format, Pattern, parse_limited, text
@@ -39,6 +39,11 @@ def compiled(made: Blend) -> re.Pattern[bytes]:
     return re.compile(b"()()()(?x:%b)(?=\\n)" % made.text)
 
 
+def nothing(_called: bytes | None) -> Kind:
+    """What lines mean where that is not asked."""
+    raise AssertionError
+
+
 ENGINE = wiring.engine()
 MESSAGES = messages(ENGINE)
 
@@ -57,10 +62,9 @@ def test_a_blend_says_of_each_sample_what_its_patterns_say(program: bytes) -> No
         told += 1
         assert match.end() == len(message)
         ending = made.endings[match.lastindex]
-        called = match[ending.service] if ending.service else None
         found = ENGINE.find(program, message, 0, len(message))
         assert found is not None
-        assert ending.kinds.get(called or ending.program) is found.kind
+        assert ending.kind(match[ending.service]) is found.kind
         if ending.address:
             assert match[ending.address] == found.match["address"]
     assert told
@@ -82,7 +86,7 @@ def test_a_blend_never_reaches_over_the_end_of_a_line(program: bytes) -> None:
 @pytest.mark.parametrize(("known", "pattern"), PATTERNS)
 def test_no_part_of_a_blended_pattern_lets_an_lf_through(known: Format, pattern: Pattern) -> None:
     """Proven of each alone; and its groups are those that it is said to have."""
-    made = blend(b"program", [pattern], BEFORE)
+    made = blend([(pattern, nothing)], BEFORE)
     if made is None:
         return
     assert compiled(made).groups == made.last
@@ -94,18 +98,18 @@ def test_no_part_of_a_blended_pattern_lets_an_lf_through(known: Format, pattern:
 
 def test_patterns_of_the_administrators_are_never_blended() -> None:
     """They are given little time each, which one expression for all could not be."""
-    assert blend(b"dovecot", parse_limited("mine", text("dovecot")).patterns, 0) is None
+    assert blend([(each, nothing) for each in parse_limited("mine", text("dovecot")).patterns], 0) is None
 
 
 def test_a_pattern_behind_one_that_cannot_be_blended_is_none() -> None:
     """The first that matches says what a line means, so none may be passed over."""
     patterns = [pattern for known in FORMATS for pattern in known.patterns]
-    plain = next(pattern for pattern in patterns if blend(b"program", [pattern], 0) is not None)
+    plain = next(pattern for pattern in patterns if blend([(pattern, nothing)], 0) is not None)
     once = next(pattern for pattern in patterns if pattern.once)
-    both = blend(b"program", [plain, once, plain], 0)
-    alone = blend(b"program", [plain], 0)
+    both = blend([(plain, nothing), (once, nothing), (plain, nothing)], 0)
+    alone = blend([(plain, nothing)], 0)
     assert both == alone
-    assert blend(b"program", [once, plain], 0) is None
+    assert blend([(once, nothing), (plain, nothing)], 0) is None
 
 
 def test_only_patterns_that_were_met_are_blended_and_those_before_them() -> None:

@@ -1,4 +1,7 @@
-"""What gives lines their meaning: the formats, packaged and the administrator's own, and who reads headers."""
+"""What gives lines their meaning: formats, packaged and the administrator's own, and who reads headers.
+
+It is wiring too, and stands apart because `scan` needs nothing else.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
