@@ -24,6 +24,9 @@ _STAMP_AND_HOST = rb"(?:[0-9-]{10}+T[^ ]++|[A-Z][a-z]{2}+ [ 0-9][0-9] [0-9:]{8}+
 """An RFC 3339 or traditional stamp, and a host. The tokens may run on over a line's end: a line with fewer than three
 blanks is no login, whatever stands below it."""
 
+_LAYOUT = re.compile(b"(%b|%b)(%b) " % (STAMPS["rfc3339"], STAMPS["traditional"], HOST))
+_CHANGES = 32  # of layouts that a sieve follows: each costs a new expression
+
 _COMMON_HOST = b"(?:%b|%b)%b " % (STAMPS["rfc3339"], STAMPS["traditional"], HOST)
 """The same, and nothing but these: what stands behind it is believed."""
 
@@ -49,6 +52,8 @@ class Sieve:
         self._met: Counter[bytes] = Counter()
         self._passed: dict[bytes, None] = {}  # expressions, those of who writes most first
         self._bodies: Mapping[bytes, bytes] = {}
+        self._layout = self._next_layout = b""  # matches stamp and host of most lines, by their length alone
+        self._changes = 0
         self._head: re.Pattern[bytes] | None = None  # made when it is used next
         self.program = 2
         """Number of the group in which a head has the program, where there is a host and a tag."""
@@ -74,6 +79,7 @@ class Sieve:
 
         Where what stands behind it is expected, that belongs to it too, up to the LF at the line's end.
         """
+        self._see_layout(data)
         return self._expression().finditer(data)
 
     def expect(self, bodies: Mapping[bytes, bytes], groups: int) -> None:
@@ -103,13 +109,27 @@ class Sieve:
             self._passed[expression] = None
             self._head = None
 
+    def _see_layout(self, data: bytes) -> None:
+        """Learn how long the stamps are, and what the host is called: a block begins like most lines of its log.
+
+        That a line has what it is known by just there, behind so many bytes of anything, is enough: no server lets
+        strangers write so far in front, and whoever could would hide a line of their own.
+        """
+        head = _LAYOUT.match(data)
+        layout = b"" if head is None else b"(?s:.{%d}+)%b " % (len(head[1]), re.escape(head[2]))
+        if layout not in (b"", self._layout) and layout == self._next_layout and self._changes < _CHANGES:
+            self._layout, self._head = layout, None
+            self._changes += 1
+        self._next_layout = layout
+
     def _expression(self) -> re.Pattern[bytes]:
         """Return what finds the LF before each line that is not passed by, together with its header."""
         if self._head is None:
             known = b"|".join(self._passed) or b"(?!)"
             bodies = [b"%b%b(?x:%b)" % (re.escape(program), TAG_END, body) for program, body in self._bodies.items()]
             head = b"%b(?:%b)(?=\\n)|%b" % (_COMMON_HOST, b"|".join(bodies), COMMON) if bodies else COMMON
-            self._head = re.compile(b"\\n(?!%b(?:%b))(?:%b)?" % (_STAMP_AND_HOST, known, head))
+            likely = b"(?!%b(?:%b))" % (self._layout, known) if self._layout else b""
+            self._head = re.compile(b"\\n%b(?!%b(?:%b))(?:%b)?" % (likely, _STAMP_AND_HOST, known, head))
         return self._head
 
 
@@ -147,4 +167,4 @@ class EntrySieve:
 
 
 def _tag(program: bytes) -> bytes:
-    return re.escape(program) + rb"(?:\[[0-9]++\])?: "  # with its blank: a host may hold colons too
+    return re.escape(program) + rb"(?:: |\[[0-9]++\]: )"  # with its blank: a host may hold colons too

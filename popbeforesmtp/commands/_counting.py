@@ -3,15 +3,18 @@
 from collections import Counter, defaultdict
 from datetime import datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from popbeforesmtp.addresses import is_address
 from popbeforesmtp.commands._summary import Summary
-from popbeforesmtp.following import LineReader
 from popbeforesmtp.formats import LONGEST_LOGIN, Ending, Formats
 from popbeforesmtp.header import REPEATED
 from popbeforesmtp.model import EventKind
 from popbeforesmtp.sessions import Sessions
 from popbeforesmtp.sight import looks_like_a_login
+
+if TYPE_CHECKING:
+    from popbeforesmtp.following import LineReader
 
 _OFTEN = 64  # lines of a program that are matched one by one before it is worth an expression, or another
 _is_address = lru_cache(32_768)(is_address)
@@ -24,7 +27,7 @@ class Counting:
     no pattern be chosen, and no time be made of a stamp.
     """
 
-    def __init__(self, summary: Summary, header: LineReader, formats: Formats, now: datetime) -> None:
+    def __init__(self, summary: Summary, header: "LineReader", formats: Formats, now: datetime) -> None:
         self._summary = summary
         self._header = header
         self._formats = formats
