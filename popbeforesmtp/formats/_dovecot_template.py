@@ -59,11 +59,12 @@ _VARIABLES = {
 _KINDS = {name: kind for kind, names in _VARIABLES.items() for name in names}
 _MAY_BE_EMPTY = frozenset({"mail_pid", "secured", "cipher", "session"})
 _ONCE = frozenset({_USER, _RIP, "mechanism", "mail_pid", "session"})  # each a group, and a group has one place
-_VARIABLE = re.compile(r"%(?:\{([^{}]*)\}|([A-Za-z$%]))")
+_VARIABLE = re.compile(r"%[LU]?(?:\{([^{}]*)\}|([A-Za-z$%]))")  # L and U change no more than the letters
 _LABEL = re.compile(r"[A-Za-z_]{2,20}[=:<\[(]+\Z")
 _SUCCESS = "(?:Login|Logged[ ]in)"
 _FAILURE = (
-    r"(?:Disconnected|Aborted[ ]login|Login[ ]aborted)[^<>()\n]{0,200}(?:\(\)[^<>()\n]{0,200})?"
+    r"(?:Disconnected|Aborted[ ]login|Login[ ]aborted)[^<>()\n]{0,200}"
+    r"(?:\((?:size=[0-9]{1,10})?\)[^<>()\n]{0,200})?"
     r"[ ]\((?:auth[ ]failed|authorization[ ]failed|user[ ]disabled|password[ ]expired)"
     r"(?:,[ ][0-9]{1,9}(?:[ ]attempts|/[0-9]{1,9}[ ]successful[ ]auths)(?:[ ]in[ ][0-9]{1,9}[ ]secs)?)?\)"
     r"(?:[ ]\([a-z_]{1,40}\))?"
@@ -86,7 +87,8 @@ _UNPROXIED = (
 """What the login proxy writes in place of the word; see dovecot.toml. Anybody may come as far as the server behind it,
 so no name has a delimiter here."""
 _END = (
-    r"(?:Disconnected(?:[ ]for[ ]inactivity)?|Logged[ ]out|Connection[ ]closed)[^<>\n]{0,300}?"
+    r"(?:Disconnected(?:[ ]for[ ]inactivity)?|Logged[ ]out|Connection[ ]closed|Server[ ]shutting[ ]down\.)"
+    r"[^<>\n]{0,300}?"
     "\n"
     r"[ ](?:in=[0-9]{1,20}+[ ]out=[0-9]{1,20}+(?:[ ][a-z_]{1,20}+=[0-9]{1,20}+){0,12}"
     "\n"
@@ -99,7 +101,8 @@ _HEAD = """\
 title = "Dovecot, by its own settings"
 programs = ["dovecot"]
 own_log = true
-begins = ["pop3-login: ", "imap-login: ", "managesieve-login: ", "submission-login: ", "pop3", "imap"]
+begins = ["pop3-login: ", "imap-login: ", "managesieve-login: ", "submission-login: ", "pop3", "imap", "POP3", "IMAP"]
+services = { POP3 = "pop3", IMAP = "imap" }
 log = ["where dovecot.conf says"]
 address = "on the login line, where login_log_format_elements has it"
 attacker = "user; mechanism, in failures"
@@ -295,7 +298,7 @@ def _prefix(mail_log_prefix: str) -> str:
         raise DataError("mail_log_prefix: it must have each variable once, and end with a colon and a blank")
     shapes = {
         **_SHAPES,
-        "service": r"(?P<service>pop3|imap)(?:-hibernate)?",
+        "service": r"(?P<service>pop3|imap|POP3|IMAP)(?:-hibernate)?",
         "pid": rf"(?P<mail_pid>{_PID})",
         _USER: r"(?P<user>[^\x00-\x1f\x7f()<>]{1,1000}+|[^\x00-\x1f\x7f]{1,1000})",
         _RIP: _ADDRESS,
