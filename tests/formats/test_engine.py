@@ -1,5 +1,7 @@
 """The engine: the program name dispatches, and only what a server wrote by itself becomes an event."""
 
+import os
+import pwd
 import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -287,6 +289,30 @@ def test_units_that_are_given_take_the_place_of_the_formats_own() -> None:
         assert sent(engine, replace(GENUINE, unit=unit)).genuine == genuine
     for forged in FORGED:
         assert not sent(engine, replace(GENUINE, **{"unit": "mail.service", **forged})).genuine
+
+
+USER = pwd.getpwuid(os.getuid()).pw_name
+PROFILE = '[journal]\nunits = ["test.service"]\nuids = ["{}"]\nexes = ["/usr/sbin/testd"]\n'
+
+
+def test_a_user_of_the_profile_may_be_named() -> None:
+    """Debian gives a server's user any free number; where there is no such user, nobody is believed."""
+    sender = replace(GENUINE, unit="test.service", exe="/usr/sbin/testd", uid=os.getuid())
+    for user, genuine in ((USER, True), ("nobody-is-called-so", False)):
+        engine = Engine([parse("test", TEST_FORMAT + PROFILE.format(user))])
+        event = engine.read(LogMessage(NOW, b"testd", b"login alice from <192.0.2.1>", sender))
+        assert event is not None
+        assert event.genuine == genuine
+
+
+@pytest.mark.parametrize("name", ["cyrus", "dovecot", "imapproxy", "perdition"])
+def test_the_journals_profiles_name_units_users_and_programs_by_their_whole_names(name: str) -> None:
+    """Anything else could be made by others."""
+    profile = _format.load(name).journal
+    assert profile is not None
+    assert all(unit.endswith(".service") for unit in profile.units)
+    assert profile.exes
+    assert all(exe.startswith("/usr/") for exe in profile.exes)
 
 
 def test_a_format_that_does_not_say_who_writes_its_entries_is_not_believed_from_the_journal() -> None:
