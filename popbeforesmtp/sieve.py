@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from popbeforesmtp.entry import EntryReader
-from popbeforesmtp.header import COMMON, REPEATED
+from popbeforesmtp.header import COMMON, REPEATED, SOLARIS
 
 _OFTEN = 16  # lines of a program before it is worth a new expression
 _PROGRAMS = 64  # programs passed by at most, for each is tried on each line
@@ -128,7 +128,7 @@ class EntrySieve:
 
 def _kept(program: bytes, begins: tuple[bytes, ...]) -> bytes:
     """Match the tag of a program in front of a message that does not begin so."""
-    wanted = b"|".join(re.escape(text) for text in (*begins, REPEATED))
+    wanted = b"|".join(re.escape(text) for text in (*begins, REPEATED, SOLARIS))
     return _tag(program) + rb"(?!" + wanted + rb")"
 
 
