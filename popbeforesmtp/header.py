@@ -50,7 +50,7 @@ _COMMON = re.compile(COMMON)
 _PROGRAM = re.compile(PROGRAM)
 _TAG = re.compile(b"(%b)%b" % (PROGRAM, TAG_END))
 # What may stand behind any stamp. nginx writes a host of its own, perhaps an empty one, which the syslogd does not take
-# for one; busybox and AIX have a facility behind the host, FreeBSD's syslogd -v and -vv in front of it; then, a tag alone.
+# for one; busybox and AIX have a facility behind the host, FreeBSD's syslogd -v and -vv before it; then, a tag alone.
 _REST = re.compile(
     rb"(%(host)b) (?:\1(?:\.[A-Za-z0-9.-]{1,200})?)? %(tag)b"
     rb"|%(host)b (?:%(bracketed)b|%(facility)b )?(?:%(tag)b)?"
