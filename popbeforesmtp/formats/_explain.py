@@ -21,6 +21,8 @@ def explain(line: bytes, message: LogMessage | None, event: SessionEvent | None,
         why = "" if event.genuine else ", which the server itself did not write: not believed"
         if event.kind is EventKind.LOGIN and event.service in NO_MAILBOX:
             why += f"; {event.service} opens no mailbox: refused, unless [rules] services names it"
+        if event.kind is EventKind.LOGIN and event.time is None:
+            why += "; its stamp is no time: refused"
         return f"{event.kind}{who}, by format {event.format}{why}"
     known = formats.of(message.program) if isinstance(formats, Engine) else []
     program = "no program" if message.program is None else f"program {escape(_text(message.program))!r}"
