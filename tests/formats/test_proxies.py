@@ -112,8 +112,8 @@ def test_no_cut_of_a_long_line_makes_a_login(name: str, length: int) -> None:
 def test_no_login_is_as_long_as_a_line_that_was_cut(name: str, least: int) -> None:
     """A name could write the end of a login, and be cut behind it.
 
-    The smallest that a syslogd or C library cuts at is 1024 bytes, the tag and the stamp included; but busybox's cuts at
-    256, which Perdition's warning says.
+    The least that a syslogd or C library cuts at is 1024 bytes, with tag and stamp; but busybox's cuts at 256, which
+    Perdition's warning says.
     """
     known = load(name)
     longest = [tree_of(pattern).getwidth()[1] for pattern in known.patterns if pattern.event is EventKind.LOGIN]
