@@ -116,6 +116,8 @@ def test_a_name_never_is_an_address(name: str) -> None:
         (PREFIX, "imap(alice)<7><a+/=>: Disconnected: Logged out in=1 out=2"),
         ("%s(%u): ", "imap(alice): Disconnected: Logged out in=1 out=2"),
         ("%Us(%Lu): ", "IMAP(alice): Server shutting down. in=1 out=2"),
+        ("service=%s, user=%u, ip=[%r]. ", "service=imap, user=alice, ip=[192.0.2.1]. Logged out rcvd=26, sent=770"),
+        (PREFIX, "imap(alice)<7><a>: Disconnected: Logged out bytes=1/2"),
         (
             "%{protocol}(%{user})<%{process:pid}><%{session}>[%{remote_ip}]: ",
             "imap(alice)<7><a>[192.0.2.1]: Logged out in=1 out=2",
@@ -149,6 +151,9 @@ def test_the_end_of_a_session_is_read_by_the_settings_it_was_written_by(prefix: 
         ("%$ %s", ELEMENTS, PREFIX, "between the message and the elements"),
         ("%$: %s %p", ELEMENTS, PREFIX, "no variable but"),
         (FORMAT, ELEMENTS, "%u: ", "must begin with"),
+        (FORMAT, ELEMENTS, "", "must begin with"),
+        (FORMAT, ELEMENTS, "user=%u service=%s: ", "must begin with"),
+        (FORMAT, ELEMENTS, '"%s"(%u): ', "must begin with"),
         (FORMAT, ELEMENTS, "%s(%u)", "end with a colon"),
         (FORMAT, ELEMENTS, "%s(%h): ", "is not known"),
     ],
