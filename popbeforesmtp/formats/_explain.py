@@ -30,7 +30,10 @@ def explain(line: bytes, message: LogMessage | None, event: SessionEvent | None,
         return f"{program}: no format reads it"
     if len(message.text) > LONGEST_LINE:
         return f"{program}: longer than any line that is looked at"
-    if formats.read(message) is not None:
+    alone = formats.read(message)
+    if alone is not None and alone.kind is EventKind.LOGIN and alone.client is not None:
+        return f"{program}: a login of {alone.client}, not believed so soon behind a record that the logger has cut"
+    if alone is not None and alone.kind is not EventKind.OTHER:
         return f"{program}: waits for another line of its session, or for none: alone it authorizes nobody"
     return f"{program}: {_nearest(message.text, known)}"
 
@@ -45,7 +48,14 @@ def _nearest(text: bytes, formats: list[Format]) -> str:
         return f"{which}, which stopped at byte {best}, before {here!r}"
     if pattern.event is not EventKind.FAILURE and (len(text) > LONGEST_LOGIN or any(byte < 32 for byte in text)):
         return f"{which}, but no login holds a control byte or is longer than {LONGEST_LOGIN} bytes"
-    return f"{which}, which wants more behind the line's end, or its address is none, or something stands there twice"
+    match = pattern.match.fullmatch(text, 0, len(text))
+    if match is None:
+        return f"{which}, which wants more behind the line's end"
+    for key in pattern.once:
+        if text.count(key) != 1:
+            return f"{which}, but {escape(_text(key))!r} stands there {text.count(key)} times, so a name holds it"
+    address = match[pattern.address] if pattern.address else None
+    return f"{which}, but {escape(_text(address or b''))!r} is no address"
 
 
 def _reach(pattern: Pattern, text: bytes) -> int:
