@@ -132,6 +132,13 @@ def test_every_layout_of_a_wrong_password_is_a_failure(reason: str, end: str, se
     assert (event.kind, event.client, event.user) == (EventKind.FAILURE, "203.0.113.7", "alice")
 
 
+def test_a_wrong_password_before_any_name_is_a_failure() -> None:
+    """To 1.2, where the mechanism had sent none yet."""
+    event = read("imap-login: Disconnected (auth failed, 1 attempts): method=PLAIN, rip=203.0.113.7, lip=192.0.2.9")
+    assert event is not None
+    assert (event.kind, event.client, event.user) == (EventKind.FAILURE, "203.0.113.7", None)
+
+
 @pytest.mark.parametrize(
     "text",
     [
