@@ -24,7 +24,10 @@ HOST = rb"[A-Za-z0-9._:@/-]{0,254}[A-Za-z0-9._@/-]"
 PROGRAM = rb"[A-Za-z0-9_./@+-]{1,64}"
 """A program as a tag names it."""
 
-TAG_END = rb"(?:: |\[[0-9]{1,10}+\]: )"
+SOLARIS = b"[ID "
+"""What Solaris and illumos write in front of the text begins so: "[ID 583609 mail.info] "."""
+
+TAG_END = rb"(?:: |\[[0-9]{1,10}+\]: )(?:%b[0-9]{1,6}+ [a-z0-9]{2,8}+\.[a-z]{3,7}+\] |)" % re.escape(SOLARIS)
 """What stands between a program's name and the text."""
 
 COMMON = b"(%b|%b)(?:%b (%b)%b)?" % (STAMPS["traditional"], STAMPS["rfc3339"], HOST, PROGRAM, TAG_END)
@@ -38,7 +41,7 @@ REPEATED = b"message repeated "
 
 _FACILITY = (
     rb"(?:auth|authpriv|console|cron|daemon|ftp|kern|lpr|mail|news|ntp|security|syslog|user|uucp|local[0-7])"
-    rb"\.(?:emerg|panic|alert|crit|err|error|warn|warning|notice|info|debug)"
+    rb"[.:](?:emerg|panic|alert|crit|err|error|warn|warning|notice|info|debug)"
 )
 _BRACKETED = rb"<(?:%b|[0-9]{1,2}\.[0-7]|[0-9]{1,3})> " % _FACILITY
 _SD_NAME = rb"[!#-<>-\\^-~]{1,64}+"
@@ -48,7 +51,7 @@ _COMMON = re.compile(COMMON)
 _PROGRAM = re.compile(PROGRAM)
 _TAG = re.compile(b"(%b)%b" % (PROGRAM, TAG_END))
 # What may stand behind any stamp. nginx writes a host of its own, perhaps an empty one, which the syslogd does not take
-# for one; busybox has a facility behind the host, FreeBSD's syslogd -v and -vv in front of it; then, no host but a tag.
+# for one; busybox and AIX have a facility behind the host, FreeBSD's syslogd -v and -vv before it; then, a tag alone.
 _REST = re.compile(
     rb"(%(host)b) (?:\1(?:\.[A-Za-z0-9.-]{1,200})?)? %(tag)b"
     rb"|%(host)b (?:%(bracketed)b|%(facility)b )?(?:%(tag)b)?"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from popbeforesmtp.entry import EntryReader
-from popbeforesmtp.header import COMMON, HOST, REPEATED, TAG_END
+from popbeforesmtp.header import COMMON, HOST, REPEATED, SOLARIS, TAG_END
 from popbeforesmtp.stamps import STAMPS
 
 _OFTEN = 16  # lines of a program before it is worth a new expression
@@ -99,7 +99,7 @@ class Sieve:
         if self._met[program] != _OFTEN:
             return
         if begins is not None:
-            self._passed[_tag(program) + rb"(?!%b)" % b"|".join(map(re.escape, (*begins, REPEATED)))] = None
+            self._passed[_tag(program) + rb"(?!%b)" % b"|".join(map(re.escape, (*begins, REPEATED, SOLARIS)))] = None
             self._head = None
         # In a server's own log the service stands where elsewhere the program does: nobody must be able to hide that.
         elif not program.startswith(self._own):

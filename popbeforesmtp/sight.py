@@ -31,7 +31,9 @@ _AHEAD, _APART = 60.0, 30.0  # seconds that stamps may differ from our clock, an
 
 # What servers write when somebody has logged in, and not when somebody has not.
 _LIKE_A_LOGIN = re.compile(
-    rb"Login: |[Ll]ogged in|LOGIN, |Login user=|[Aa]uthenticated|login (?:success|accepted)|\.success\b"
+    rb"Log(?:in: |in user=)|[Ll]ogged in|LOGIN, |[Aa]uthenticat(?:ed|ion passed)|[Ll]ogin (?:success|accepted|by|for )"
+    rb"|A(?:uth|POP) user=|login\.good|\.success\b|status=\"ok\"|cmd=Auth;|on (?:new|existing) sd |began session"
+    rb"|[Ss]tarted proxying|\Alogin: "
 )
 _UNLIKE_A_LOGIN = re.compile(rb"(?i)fail|invalid|denied|reject|disconnect|abort|refused|error|not ")
 _UNREAD = 3  # lines that look like logins before it is said that they do

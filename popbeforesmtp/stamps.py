@@ -15,8 +15,8 @@ _OFFSET = rb"(?:Z|[+-][0-9]{2}+:?[0-5][0-9])"
 
 STAMPS: Mapping[str, bytes] = {
     "traditional": _DAY + rb"(?:[0-9]{4}+ )?" + _CLOCK + _FRACTION + rb" ",
-    "rfc3339": _DATE + rb"T[0-9]{2}+:[0-9]{2}+:[0-9]{2}+" + _FRACTION + _OFFSET + rb" ",
-    "iso": _DATE + rb"[T ]" + _CLOCK + _FRACTION + rb" ",
+    "rfc3339": _DATE + rb"T[0-9]{2}+:[0-9]{2}+:[0-9]{2}+(?:[.,][0-9]{1,9}+)?" + _OFFSET + rb" ",
+    "iso": _DATE + rb"[T ]" + _CLOCK + _FRACTION + rb"(?: ?" + _OFFSET + rb")? ",
     "ctime": rb"[A-Z][a-z]{2}+ " + _DAY + _CLOCK + rb" [0-9]{4}+ ",  # OpenWrt's logread
     # journalctl -o short-full, short-unix and short-monotonic
     "full": rb"[A-Z][a-z]{2}+ "
@@ -25,7 +25,7 @@ STAMPS: Mapping[str, bytes] = {
     + _CLOCK
     + _FRACTION
     + rb" (?:[A-Za-z]{1,8}+|[+-][0-9]{2}+(?::?[0-9]{2}+)?) ",
-    "unix": rb"[0-9]{9,10}+\.[0-9]{6}+ ",
+    "unix": rb"[0-9]{9,10}+(?:\.[0-9]{1,9}+)? ",
     "monotonic": rb"\[ {0,11}[0-9]{1,12}+\.[0-9]{6}+\] ",
 }
 """Each style of stamp that stands in front of a host and a tag, with its blank: regular expressions without groups."""
@@ -146,8 +146,8 @@ def _read_full(text: str, now: datetime, zone: tzinfo | None, previous: datetime
 
 
 def _read_unix(text: str) -> datetime:
-    seconds, fraction = text.split(".")
-    return _EPOCH + timedelta(seconds=int(seconds), microseconds=int(fraction))
+    seconds, _, fraction = text.partition(".")
+    return _EPOCH + timedelta(seconds=int(seconds), microseconds=int(f"{fraction:0<6}"[:6]))
 
 
 def _read_tai64n(text: str) -> datetime:
@@ -184,6 +184,7 @@ _COUNTED: Mapping[str, Callable[[str], datetime | None]] = {
 }
 _TO_ISO: Mapping[str, Callable[[str], str]] = {
     "traditional": _traditional,
+    "iso": lambda text: text[:19] + text[19:].replace(" ", ""),  # a blank before the zone
     "ctime": _ctime,
     "apache": _apache,
     "nginx": lambda text: text.replace("/", "-"),

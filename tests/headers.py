@@ -65,10 +65,14 @@ ZONED: Mapping[str, Stamp] = {
     "short-iso": lambda t: f"{t:%Y-%m-%dT%H:%M:%S%z} ",
     "short-iso-precise": lambda t: f"{t:%Y-%m-%dT%H:%M:%S}.000000{t:%z} ",
     "rfc3339 in UTC": lambda t: f"{t.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000Z ",
+    "rfc3339 with a comma": lambda t: f"{t:%Y-%m-%dT%H:%M:%S},000{t:%z} ",
+    "iso with zone": lambda t: f"{t:%Y-%m-%d %H:%M:%S%z} ",
+    "iso with zone behind a blank": lambda t: f"{t:%Y-%m-%d %H:%M:%S.000 %z} ",
     "short-full": lambda t: f"{t:%a %Y-%m-%d %H:%M:%S %Z} ",
     "short-full in UTC": lambda t: f"{t.astimezone(UTC):%a %Y-%m-%d %H:%M:%S} UTC ",
     "short-full with a number": lambda t: f"{t:%a %Y-%m-%d %H:%M:%S} {f'{t:%z}'[:3]} ",
     "short-unix": lambda t: f"{int(t.timestamp())}.000000 ",
+    "seconds": lambda t: f"{int(t.timestamp())} ",
 }
 """Stamps that say which moment they are."""
 
@@ -79,6 +83,8 @@ NAMES: Mapping[str, str] = {
     "IPv6 host": "2001:db8::1 {}: ",
     "busybox": "mx1 mail.info {}: ",
     "busybox, odd facility": "mx1 <191> {}: ",
+    "AIX": "mx1 mail:info {}[812]: ",
+    "Solaris": "mx1 {}[812]: [ID 583609 mail.info] ",
     "FreeBSD": "<mail.info> mx1 {}[812]: ",
     "FreeBSD's numbers": "<2.6> mx1 {}: ",
     "facility in brackets behind the host": "mx1 <mail.info> {}: ",

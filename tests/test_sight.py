@@ -1,14 +1,18 @@
 """Whether a log still shows what happens: each sign of blindness, on both sides of where it begins."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popbeforesmtp.model import LogMessage
-from popbeforesmtp.sight import SYSLOGDS, Sight
+from popbeforesmtp.model import EventKind, LogMessage
+from popbeforesmtp.sight import SYSLOGDS, Sight, looks_like_a_login
 from tests.clocks import FakeClock
+from tests.hostile import EVENTS
+from tests.samples import lines as lines_of
+from tests.samples import message
 from tests.site import Site, wait_for
 
 LINES, SAMPLES, SILENT, GAPS = 200, 12, 3600.0, 100
@@ -272,6 +276,17 @@ def test_lines_that_look_like_logins_and_fit_nothing_are_a_sign() -> None:
     warning = sight.warnings(clock.now())["unread"]
     assert "Logged in: user=<alice>, remote=192.0.2.1\\x1b[2J" in warning
     assert "scan --explain" in warning
+
+
+@pytest.mark.parametrize("sample", EVENTS, ids=lambda path: path.stem)
+def test_the_login_of_every_server_looks_like_one_if_its_layout_changes(sample: Path) -> None:
+    """Else nobody would hear of a new version that is not understood."""
+    texts = lines_of(sample)
+    for number, event in EVENTS[sample]:
+        if event.kind is EventKind.LOGIN:
+            read = message(texts[number - 1])
+            assert read is not None
+            assert looks_like_a_login(read.text + b" new"), read.text
 
 
 @pytest.mark.parametrize(

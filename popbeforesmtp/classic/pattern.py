@@ -15,7 +15,7 @@ _MOST = 64  # programs that a tag may stand for
 
 SERVERS: Sequence[tuple[str, str, str]] = (
     # What the pattern says, the format, and what is different; the first that fits counts.
-    (r"cucipop|Stats:|-- \\\[|logged in with mailbox", "", ""),  # no format of ours reads these logins
+    (r"cucipop|Stats:", "", ""),  # no format of ours reads these logins
     (r"ipop3|host=", "uw", ""),
     (r"gnu-pop3d", "gnu-pop3d", ""),
     (r"popper", "qpopper", ""),

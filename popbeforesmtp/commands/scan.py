@@ -82,12 +82,19 @@ def read_events(name: str, folder: Path | None) -> "Iterator[tuple[int, SessionE
 def _events(
     name: str | None, origin: str, summary: "Summary", engine: "Formats"
 ) -> "Iterator[tuple[int, SessionEvent]]":
-    """Give each event of one file and the number of its line, but logins that open no mailbox."""
+    """Give each event of one file and the number of its line.
+
+    Left out are logins that authorize nobody whatever the rules are: those that open no mailbox, and those whose stamp
+    is no time.
+    """
     from popbeforesmtp.formats import NO_MAILBOX
+    from popbeforesmtp.model import EventKind
 
     for number, line, message, event in _lines(name, origin, engine):
         summary.line(message, event, empty=not line)
-        if event is not None and event.genuine and event.service not in NO_MAILBOX:
+        if event is None or not event.genuine or event.service in NO_MAILBOX:
+            continue
+        if event.time is not None or event.kind is not EventKind.LOGIN:
             yield number, event
 
 

@@ -59,11 +59,12 @@ _VARIABLES = {
 _KINDS = {name: kind for kind, names in _VARIABLES.items() for name in names}
 _MAY_BE_EMPTY = frozenset({"mail_pid", "secured", "cipher", "session"})
 _ONCE = frozenset({_USER, _RIP, "mechanism", "mail_pid", "session"})  # each a group, and a group has one place
-_VARIABLE = re.compile(r"%(?:\{([^{}]*)\}|([A-Za-z$%]))")
+_VARIABLE = re.compile(r"%[LU]?(?:\{([^{}]*)\}|([A-Za-z$%]))")  # L and U change no more than the letters
 _LABEL = re.compile(r"[A-Za-z_]{2,20}[=:<\[(]+\Z")
 _SUCCESS = "(?:Login|Logged[ ]in)"
 _FAILURE = (
-    r"(?:Disconnected|Aborted[ ]login|Login[ ]aborted)[^<>()\n]{0,200}(?:\(\)[^<>()\n]{0,200})?"
+    r"(?:Disconnected|Aborted[ ]login|Login[ ]aborted)[^<>()\n]{0,200}"
+    r"(?:\((?:size=[0-9]{1,10})?\)[^<>()\n]{0,200})?"
     r"[ ]\((?:auth[ ]failed|authorization[ ]failed|user[ ]disabled|password[ ]expired)"
     r"(?:,[ ][0-9]{1,9}(?:[ ]attempts|/[0-9]{1,9}[ ]successful[ ]auths)(?:[ ]in[ ][0-9]{1,9}[ ]secs)?)?\)"
     r"(?:[ ]\([a-z_]{1,40}\))?"
@@ -86,20 +87,18 @@ _UNPROXIED = (
 """What the login proxy writes in place of the word; see dovecot.toml. Anybody may come as far as the server behind it,
 so no name has a delimiter here."""
 _END = (
-    r"(?:Disconnected(?:[ ]for[ ]inactivity)?|Logged[ ]out|Connection[ ]closed)[^<>\n]{0,300}?"
+    r"(?:Disconnected(?:[ ]for[ ]inactivity)?|Logged[ ]out|Connection[ ]closed|Server[ ]shutting[ ]down\.)"
+    r"[^<>\n]{0,300}?"
     "\n"
-    r"[ ](?:in=[0-9]{1,20}+[ ]out=[0-9]{1,20}+(?:[ ][a-z_]{1,20}+=[0-9]{1,20}+){0,12}"
-    "\n"
-    r"|bytes=[0-9]{1,20}+/[0-9]{1,20}+"
-    "\n"
-    r"|top=[0-9]{1,20}/[0-9]{1,20},[ ]retr=[0-9]{1,20}/[0-9]{1,20},[ ]del=[0-9]{1,20}/[0-9]{1,20},"
-    r"[ ]size=[0-9]{1,20}(?:[ ,][ a-z_=0-9/]{0,120})?)"
+    r"(?:,?[ ][a-z_]{1,20}+=[0-9a-f]{1,64}+(?:/[0-9]{1,20}+)?){1,20}"
 )
+"""How a session ends: a reason, and numbers as imap_logout_format and pop3_logout_format name them."""
 _HEAD = """\
 title = "Dovecot, by its own settings"
 programs = ["dovecot"]
 own_log = true
-begins = ["pop3-login: ", "imap-login: ", "managesieve-login: ", "submission-login: ", "pop3", "imap"]
+begins = ["pop3-login: ", "imap-login: ", "managesieve-login: ", "submission-login: ", {begins}]
+services = { POP3 = "pop3", IMAP = "imap" }
 log = ["where dovecot.conf says"]
 address = "on the login line, where login_log_format_elements has it"
 attacker = "user; mechanism, in failures"
@@ -155,8 +154,8 @@ def pattern(login_log_format: str, login_log_format_elements: str, mail_log_pref
     elements = [_parts("login_log_format_elements", element) for element in login_log_format_elements.split()]
     _check(elements)
     before, between, after, word_first = _layout(login_log_format)
-    prefix = _prefix(mail_log_prefix)
-    text = _HEAD
+    begins, prefix = _prefix(mail_log_prefix)
+    text = _HEAD.replace("{begins}", ", ".join(f'"{begin}"' for begin in begins))
     words = (("login", _SUCCESS), ("failure", _FAILURE), ("login", _PROXIED), ("logout", _UNPROXIED))
     for event, word in words:
         listed = _elements(elements, event, proxied=word in (_PROXIED, _UNPROXIED))
@@ -282,25 +281,30 @@ def _shape(element: list[_Part], place: int, event: str, *, proxied: bool) -> st
     return _SHAPES[part.kind] if part.kind else _literal(part.text)
 
 
-def _prefix(mail_log_prefix: str) -> str:
-    """Write the prefix of a session's lines as a pattern."""
+def _prefix(mail_log_prefix: str) -> tuple[list[str], str]:
+    """Return what the lines of a session begin with, and their prefix as a pattern."""
     parts = _parts("mail_log_prefix", mail_log_prefix)
     kinds = [part.kind for part in parts if part.kind]
-    if not parts or parts[0].kind != "service":
-        raise DataError("mail_log_prefix: it must begin with %{protocol} (%s), or the server's lines cannot be told")
+    label = parts[0].text if parts else ""
+    if kinds[:1] != ["service"] or re.fullmatch(r"[A-Za-z=:\[(< ]{0,32}", label) is None:
+        raise DataError(
+            "mail_log_prefix: it must begin with %{protocol} (%s), perhaps behind a label such as service=, or the"
+            " server's lines cannot be told"
+        )
     for one, other in pairwise(parts):
         if one.kind and other.kind:
             raise DataError(f"mail_log_prefix: nothing stands between {one.kind} and {other.kind}")
-    if not mail_log_prefix.endswith(": ") or len(set(kinds)) != len(kinds):
-        raise DataError("mail_log_prefix: it must have each variable once, and end with a colon and a blank")
+    if not mail_log_prefix.endswith((": ", ". ")) or len(set(kinds)) != len(kinds):
+        raise DataError("mail_log_prefix: it must have each variable once, and end with a colon or dot and a blank")
     shapes = {
         **_SHAPES,
-        "service": r"(?P<service>pop3|imap)(?:-hibernate)?",
+        "service": r"(?P<service>pop3|imap|POP3|IMAP)(?:-hibernate)?",
         "pid": rf"(?P<mail_pid>{_PID})",
         _USER: r"(?P<user>[^\x00-\x1f\x7f()<>]{1,1000}+|[^\x00-\x1f\x7f]{1,1000})",
         _RIP: _ADDRESS,
     }
-    return "".join(shapes[part.kind] if part.kind else _literal(part.text) for part in parts) + "(?:Info:[ ])?"
+    pattern = "".join(shapes[part.kind] if part.kind else _literal(part.text) for part in parts)
+    return [label + name for name in ("pop3", "imap", "POP3", "IMAP")], pattern + "(?:Info:[ ])?"
 
 
 def _literal(text: str) -> str:

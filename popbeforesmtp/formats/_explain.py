@@ -21,6 +21,8 @@ def explain(line: bytes, message: LogMessage | None, event: SessionEvent | None,
         why = "" if event.genuine else ", which the server itself did not write: not believed"
         if event.kind is EventKind.LOGIN and event.service in NO_MAILBOX:
             why += f"; {event.service} opens no mailbox: refused, unless [rules] services names it"
+        if event.kind is EventKind.LOGIN and event.time is None:
+            why += "; its stamp is no time: refused"
         return f"{event.kind}{who}, by format {event.format}{why}"
     known = formats.of(message.program) if isinstance(formats, Engine) else []
     program = "no program" if message.program is None else f"program {escape(_text(message.program))!r}"
@@ -28,7 +30,10 @@ def explain(line: bytes, message: LogMessage | None, event: SessionEvent | None,
         return f"{program}: no format reads it"
     if len(message.text) > LONGEST_LINE:
         return f"{program}: longer than any line that is looked at"
-    if formats.read(message) is not None:
+    alone = formats.read(message)
+    if alone is not None and alone.kind is EventKind.LOGIN and alone.client is not None:
+        return f"{program}: a login of {alone.client}, not believed so soon behind a record that the logger has cut"
+    if alone is not None and alone.kind is not EventKind.OTHER:
         return f"{program}: waits for another line of its session, or for none: alone it authorizes nobody"
     return f"{program}: {_nearest(message.text, known)}"
 
@@ -43,7 +48,14 @@ def _nearest(text: bytes, formats: list[Format]) -> str:
         return f"{which}, which stopped at byte {best}, before {here!r}"
     if pattern.event is not EventKind.FAILURE and (len(text) > LONGEST_LOGIN or any(byte < 32 for byte in text)):
         return f"{which}, but no login holds a control byte or is longer than {LONGEST_LOGIN} bytes"
-    return f"{which}, which wants more behind the line's end, or its address is none, or something stands there twice"
+    match = pattern.match.fullmatch(text, 0, len(text))
+    if match is None:
+        return f"{which}, which wants more behind the line's end"
+    for key in pattern.once:
+        if text.count(key) != 1:
+            return f"{which}, but {escape(_text(key))!r} stands there {text.count(key)} times, so a name holds it"
+    address = match[pattern.address] if pattern.address else None
+    return f"{which}, but {escape(_text(address or b''))!r} is no address"
 
 
 def _reach(pattern: Pattern, text: bytes) -> int:

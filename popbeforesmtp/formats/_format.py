@@ -1,5 +1,6 @@
 """Reads format files: what one server family writes into its log, as data."""
 
+import pwd
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -80,7 +81,7 @@ class Profile:
     """Which process may write a server's lines into the journal."""
 
     units: tuple[str, ...]  # one of them
-    uids: tuple[int, ...]  # one of them
+    uids: tuple[int, ...]  # one of them; a format file may name users instead
     exes: tuple[str, ...]  # one of them
 
     def fits(self, sender: Sender, units: tuple[str, ...], host: str | None) -> bool:
@@ -265,9 +266,19 @@ def _compile_limited(text: bytes) -> re.Pattern[bytes]:
 def _profile(entry: Mapping[str, Any]) -> Profile:
     return Profile(
         units=tuple(str(unit) for unit in _list(entry["units"])),
-        uids=tuple(int(uid) for uid in _list(entry["uids"])),
+        uids=tuple(uid for user in _list(entry["uids"]) if (uid := _uid(user)) is not None),
         exes=tuple(str(exe) for exe in _list(entry["exes"])),
     )
+
+
+def _uid(user: object) -> int | None:
+    """Return the number of a user, who may be named; None where this machine has none of that name."""
+    if not isinstance(user, str):
+        return int(cast("int", user))
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
 
 
 def _list(value: object) -> list[Any]:

@@ -133,3 +133,28 @@ def test_a_line_of_a_session_says_that_it_waits(tmp_path: Path, capsys: pytest.C
     """Alone it authorizes nobody."""
     (said,) = explained(tmp_path, capsys, "Nov 22 07:14:00 mx1 popa3d[5]: Session from 192.0.2.1")
     assert "alone it authorizes nobody" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (LOGIN.replace("192.0.2.10", "192.0.2.256"), "but '192.0.2.256' is no address"),
+        (LOGIN[: LOGIN.index(", lip=") + 3], "wants more behind the line's end"),
+        (
+            "Nov 22 07:14:00 mx1 pop3d: LOGIN, user=user=x, ip=[192.0.2.1], port=[1]",
+            "but 'user=' stands there 2 times, so a name holds it",
+        ),
+    ],
+)
+def test_a_line_that_a_pattern_reads_to_its_end_is_explained_too(
+    line: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with it stands nowhere in particular."""
+    assert why in explained(tmp_path, capsys, line)[0]
+
+
+def test_a_login_behind_a_record_that_was_cut_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It looks like any other."""
+    cut = f"Nov 22 07:14:00 mx1 pop3d: LOGIN FAILED, user={'A' * 490}"
+    login = "Nov 22 07:14:00 mx1 pop3d: LOGIN, user=alice, ip=[192.0.2.1], port=[1]"
+    assert "behind a record that the logger has cut" in explained(tmp_path, capsys, cut, login)[1]

@@ -85,3 +85,15 @@ def test_people_get_a_line_each_and_a_sum(tmp_path: Path, capsys: pytest.Capture
     assert said.out.startswith(f"{log}:1: ")
     assert said.out.endswith("login   imap  192.0.2.10      \\u202eevil\\\\\n")
     assert said.err.startswith("1 lines: 1 logins, 0 logouts, 0 failures; 0 lines without a header")
+
+
+@pytest.mark.parametrize("stamp", ["Nov 31 07:14:00", "Feb 30 07:14:00", "2026-13-22T07:14:00Z", "Nov 22 25:14:00"])
+def test_a_login_whose_stamp_is_no_time_is_not_listed(
+    stamp: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It authorizes nobody whatever the rules are; --explain says why."""
+    log = tmp_path / "mail.log"
+    log.write_text(LOGIN.replace("2026-11-22T07:14:00+00:00", stamp))
+    assert scan(str(log), capsys=capsys)[1] == []
+    cli.main(["scan", "--explain", str(log)])
+    assert "its stamp is no time: refused" in capsys.readouterr().out

@@ -34,6 +34,16 @@ def test_every_format_says_what_it_promises(name: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", packaged())
+def test_a_server_that_writes_line_feeds_of_strangers_is_warned_of(name: str) -> None:
+    """Where rsyslog writes "#012" another may leave them, and then no reader can tell whose line it is."""
+    known = load(name)
+    lines_of = (line for sample in samples_of(name) for line in lines(sample))
+    read_as = [message(line) for line in lines_of if b"#012" in line]
+    if any(each is not None and each.program in known.programs for each in read_as):
+        assert "line feeds" in known.warning
+
+
+@pytest.mark.parametrize("name", packaged())
 def test_every_format_is_as_those_of_administrators_must_be(name: str) -> None:
     """Patterns that come with the program are compiled when they are needed, so nothing else looks at all of them."""
     assert parse(name, text(name)).patterns

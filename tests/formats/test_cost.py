@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from popbeforesmtp.formats import _engine
-from popbeforesmtp.formats._format import Format, Pattern
+from popbeforesmtp.formats import _dovecot_template, _engine
+from popbeforesmtp.formats._format import Format, Pattern, parse
 from tests.formats.anatomy import FORMATS, PATTERNS, nodes, op, pieces, tree_of
 from tests.hostile import EVENTS, FIELDS
 from tests.samples import lines, message
@@ -54,6 +54,23 @@ def test_no_line_costs_more_than_a_millisecond(known: Format, pattern: Pattern) 
     assert [
         (least(pattern, line, 20), line[:80], line[-40:]) for line in slow if least(pattern, line, 20) >= LIMIT
     ] == []
+
+
+OWN_SETTINGS = parse(
+    "dovecot",
+    _dovecot_template.pattern(
+        "%s (%$)", "%r %u method=%m session=<%{session}>", "service=%s, user=%u, ip=[%r]<%{session}>. "
+    ),
+)
+"""What a template makes."""
+
+
+@pytest.mark.parametrize("made", OWN_SETTINGS.patterns, ids=lambda made: made.event)
+def test_nor_does_it_by_an_administrators_own_settings(made: Pattern) -> None:
+    """Their patterns have no time limit, for we make them."""
+    seen = {line for line in hostile_lines(OWN_SETTINGS, made) if len(line) <= _engine.LONGEST_LOGIN}
+    slow = [line for line in seen if least(made, line, 1) >= LIMIT]
+    assert [line for line in slow if least(made, line, 20) >= LIMIT] == []
 
 
 def test_the_search_finds_a_pattern_that_costs_too_much() -> None:

@@ -42,6 +42,8 @@ REASONS = (
     "Disconnected: Inactivity (auth failed, 1 attempts in 180 secs)",
     "Disconnected (auth failed, 1 attempts)",
     "Disconnected: Connection closed: SSL_read() failed: Connection reset by peer (auth failed, 1 attempts in 2 secs)",
+    "Login aborted: Connection closed: read(size=490) failed: Connection reset by peer"
+    " (auth failed, 1 attempts in 2 secs) (auth_failed)",
     "Aborted login (proxy dest auth failed)",
     "Login aborted: Logged out (proxy dest authentication failure, 1/2 successful auths in 3 secs)"
     " (proxy_dest_auth_failed)",
@@ -130,6 +132,13 @@ def test_every_layout_of_a_wrong_password_is_a_failure(reason: str, end: str, se
     assert (event.kind, event.client, event.user) == (EventKind.FAILURE, "203.0.113.7", "alice")
 
 
+def test_a_wrong_password_before_any_name_is_a_failure() -> None:
+    """To 1.2, where the mechanism had sent none yet."""
+    event = read("imap-login: Disconnected (auth failed, 1 attempts): method=PLAIN, rip=203.0.113.7, lip=192.0.2.9")
+    assert event is not None
+    assert (event.kind, event.client, event.user) == (EventKind.FAILURE, "203.0.113.7", None)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -160,6 +169,9 @@ def test_what_proves_nothing_is_no_event(text: str) -> None:
         ("pop3(alice)<7><a+/=>: Disconnected: Logged out top=0/0, retr=0/0, del=0/3, size=1234", "a+/=", "7"),
         ("imap(alice)<7><a>: Connection closed (IDLE running for 0.001 secs) in=1 out=2", "a", "7"),
         ("imap(alice): Logged out in=26 out=770", None, None),
+        ("imap(alice)<7><a>: Server shutting down. in=467 out=475", "a", "7"),
+        ("IMAP(alice): Disconnected: Logged out bytes=26/770", None, None),
+        ("POP3(alice): Disconnected: Logged out top=0/0, retr=1/471, del=0/1, size=455", None, None),
         ("imap(alice): Disconnected for inactivity in=26 out=770", None, None),
         ("imap(alice): Disconnected: Logged out bytes=26/770", None, None),
         ("pop3(alice): Disconnected: Logged out top=0/0, retr=0/0, del=0/0, size=0", None, None),
@@ -170,7 +182,7 @@ def test_the_end_of_a_session_is_a_logout(text: str, session: str | None, mail_p
     event = read(text)
     assert event is not None
     assert (event.kind, event.user, event.client) == (EventKind.LOGOUT, "alice", None)
-    assert (event.session, event.mail_pid) == (session, mail_pid)
+    assert (event.service, event.session, event.mail_pid) == (text[:4].lower(), session, mail_pid)
 
 
 # The login proxy

@@ -43,7 +43,8 @@ def read(text: str, word: str = FORMAT, elements: str = ELEMENTS, prefix: str = 
             NEW_ELEMENTS,
             "Logged in: user=<alice>, method=PLAIN, rip=192.0.2.1, lip=192.0.2.9, mpid=7, session=<a+/=>",
         ),
-        (FORMAT, "user=<%Lu> rip=%r %k".replace("%Lu", "%{user|lower}"), "Login: user=<alice>, rip=192.0.2.1"),
+        (FORMAT, "user=<%{user|lower}> rip=%r %k", "Login: user=<alice>, rip=192.0.2.1"),
+        (FORMAT, "user=<%Lu> rip=%r", "Login: user=<alice>, rip=192.0.2.1"),
         ("%s (%$)", "%r %u %m %c", "192.0.2.1, alice, PLAIN, TLS (Login)"),
         (FORMAT, "session=<%{session}> user=<%u> rip=%r:%b", "Login: session=<a>, user=<alice>, rip=192.0.2.1:1055"),
         (FORMAT, "session=<%{session}> user=<%u> rip=%r:%b", "Login: user=<alice>, rip=192.0.2.1:1055"),
@@ -114,6 +115,9 @@ def test_a_name_never_is_an_address(name: str) -> None:
     [
         (PREFIX, "imap(alice)<7><a+/=>: Disconnected: Logged out in=1 out=2"),
         ("%s(%u): ", "imap(alice): Disconnected: Logged out in=1 out=2"),
+        ("%Us(%Lu): ", "IMAP(alice): Server shutting down. in=1 out=2"),
+        ("service=%s, user=%u, ip=[%r]. ", "service=imap, user=alice, ip=[192.0.2.1]. Logged out rcvd=26, sent=770"),
+        (PREFIX, "imap(alice)<7><a>: Disconnected: Logged out bytes=1/2"),
         (
             "%{protocol}(%{user})<%{process:pid}><%{session}>[%{remote_ip}]: ",
             "imap(alice)<7><a>[192.0.2.1]: Logged out in=1 out=2",
@@ -124,7 +128,7 @@ def test_the_end_of_a_session_is_read_by_the_settings_it_was_written_by(prefix: 
     """Its session and process tie it to its login, where they are there."""
     event = read(text, prefix=prefix)
     assert event is not None
-    assert (event.kind, event.user) == (EventKind.LOGOUT, "alice")
+    assert (event.kind, event.user, event.service) == (EventKind.LOGOUT, "alice", "imap")
     assert event.mail_pid == ("7" if "<7>" in text else None)
 
 
@@ -147,6 +151,9 @@ def test_the_end_of_a_session_is_read_by_the_settings_it_was_written_by(prefix: 
         ("%$ %s", ELEMENTS, PREFIX, "between the message and the elements"),
         ("%$: %s %p", ELEMENTS, PREFIX, "no variable but"),
         (FORMAT, ELEMENTS, "%u: ", "must begin with"),
+        (FORMAT, ELEMENTS, "", "must begin with"),
+        (FORMAT, ELEMENTS, "user=%u service=%s: ", "must begin with"),
+        (FORMAT, ELEMENTS, '"%s"(%u): ', "must begin with"),
         (FORMAT, ELEMENTS, "%s(%u)", "end with a colon"),
         (FORMAT, ELEMENTS, "%s(%h): ", "is not known"),
     ],

@@ -1,23 +1,17 @@
 """The engine: the program name dispatches, and only what a server wrote by itself becomes an event."""
 
-import socket
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from popbeforesmtp.clock import Moment
 from popbeforesmtp.errors import DataError
 from popbeforesmtp.formats import _engine, _format
 from popbeforesmtp.formats._engine import Engine
 from popbeforesmtp.formats._format import parse
 from popbeforesmtp.header import HeaderReader
-from popbeforesmtp.model import EventKind, LogMessage, Origin, Reason, Sender, SessionEvent, Verdict
-from popbeforesmtp.rules import Rules, decide
-from popbeforesmtp.sessions import Sessions
+from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 
 NOW = datetime(2026, 11, 22, 7, 20, tzinfo=UTC)
 
@@ -213,88 +207,6 @@ def test_bytes_that_are_no_utf8_come_back_as_they_were(engine: Engine) -> None:
     assert event is not None
     assert event.user is not None
     assert event.user.encode("utf-8", "surrogateescape") == b"\xff\xc3\xa9"
-
-
-# Who wrote an entry of the journal
-
-GENUINE = Sender(
-    unit="dovecot.service",
-    uid=0,
-    exe="/usr/lib/dovecot/log",
-    host=socket.gethostname(),
-    transport="syslog",
-    whole=True,
-)
-
-
-def sent(engine: Engine, sender: Sender | None, text: bytes = LOGIN) -> SessionEvent:
-    """Read a login that somebody wrote into the journal."""
-    event = engine.read(LogMessage(NOW, b"dovecot", text, sender))
-    assert event is not None
-    return event
-
-
-@pytest.mark.parametrize("transport", ["syslog", "stdout", "journal"])
-@pytest.mark.parametrize("exe", ["/usr/lib/dovecot/log", "/usr/libexec/dovecot/log"])
-def test_what_the_server_wrote_into_the_journal_is_genuine(dovecot: Engine, transport: str, exe: str) -> None:
-    """Wherever its log process lies, and however it sends; and so is all in a file, which cannot tell."""
-    assert sent(dovecot, replace(GENUINE, transport=transport, exe=exe)).genuine
-    assert sent(dovecot, None).genuine
-
-
-FORGED: list[dict[str, Any]] = [
-    *(
-        {"unit": unit}
-        for unit in ("", "session-1.scope", "dovecot", "Dovecot.service", "dovecot.service ", "init.scope")
-    ),
-    *({"uid": uid} for uid in (None, 8, 1000, -1, 4294967295)),
-    *({"exe": exe} for exe in ("", "/usr/bin/logger", "/usr/lib/dovecot/", "/usr/lib/dovecot/log2", "log", "../log")),
-    *({"transport": transport} for transport in ("", "kernel", "driver", "audit", "Syslog", "stdout ")),
-    {"whole": False},
-]
-
-
-@pytest.mark.parametrize("forged", FORGED, ids=str)
-def test_one_thing_that_does_not_fit_makes_a_login_forged(dovecot: Engine, forged: dict[str, Any]) -> None:
-    """It authorizes nobody, and belongs to no session."""
-    event = sent(dovecot, replace(GENUINE, **forged))
-    assert not event.genuine
-    decision = decide(event, Origin("journal", 0), Moment(NOW, 0.0), Rules(timedelta(minutes=30)))
-    assert (decision.verdict, decision.reason, decision.authorization) == (Verdict.REFUSE, Reason.FORGED, None)
-    sessions = Sessions()
-    assert sessions.join(event) == event
-    logout = sessions.join(sent(dovecot, GENUINE, b"imap(alice)<7><abc>: Logged out in=1 out=2"))
-    assert logout is not None
-    assert (logout.kind, logout.client) == (EventKind.LOGOUT, None)
-
-
-def test_an_entry_of_another_host_is_forged() -> None:
-    """A journal that was received from elsewhere says what its sender likes, user and unit too (R10)."""
-    engine = Engine([_format.load("dovecot")], host=GENUINE.host)
-    assert sent(engine, GENUINE).genuine
-    assert not sent(engine, replace(GENUINE, host="elsewhere.example")).genuine
-
-
-def test_nothing_said_at_all_is_forged(dovecot: Engine) -> None:
-    """An entry without any field of journald's own."""
-    assert not sent(dovecot, Sender()).genuine
-
-
-def test_units_that_are_given_take_the_place_of_the_formats_own() -> None:
-    """And of nothing else."""
-    engine = Engine([_format.load("dovecot")], ("mail.service", "other.service"))
-    for unit, genuine in (("mail.service", True), ("other.service", True), ("dovecot.service", False), ("", False)):
-        assert sent(engine, replace(GENUINE, unit=unit)).genuine == genuine
-    for forged in FORGED:
-        assert not sent(engine, replace(GENUINE, **{"unit": "mail.service", **forged})).genuine
-
-
-def test_a_format_that_does_not_say_who_writes_its_entries_is_not_believed_from_the_journal() -> None:
-    """From a file it is."""
-    engine = Engine([parse("test", TEST_FORMAT)])
-    event = engine.read(LogMessage(NOW, b"testd", b"login alice from <192.0.2.1>", GENUINE))
-    assert event is not None
-    assert not event.genuine
 
 
 # Format files

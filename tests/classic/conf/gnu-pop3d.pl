@@ -1,6 +1,5 @@
-#: formats = ["classic-1"]
-#: programs = ["gnu-pop3d"]
-#: note = ["there is no format of ours"]
+#: formats = ["gnu-pop3d"]
+#: note = ["$pat: read by our format gnu-pop3d"]
 use strict;
 use vars qw(
     $pat $out_pat $write $flock $debug $reprocess $grace $logto %file_tail
