@@ -1,7 +1,12 @@
 """Qpopper's lines: log-login, with and without debugging."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
+from popbeforesmtp import cli
 from popbeforesmtp.model import EventKind
 from tests.formats.reading import is_login, reader
 
@@ -41,3 +46,26 @@ def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Names end at their own delimiters; the end of a session is no login."""
     event = read(text)
     assert not is_login(event)
+
+
+STATS = Path(__file__).parents[2] / "contrib" / "qpopper" / "stats.toml"
+
+
+def test_the_end_of_a_session_is_a_login_where_an_administrator_wants_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Qpopper 2.5 and 3 write nothing else; the address is the last thing, the name before it is PTR's."""
+    shutil.copy(STATS, tmp_path)
+    log = tmp_path / "mail.log"
+    log.write_text(
+        "Nov 22 07:14:00 mx1 popper[5]: Stats: alice 0 0 3 4096 9.9.9.9 192.0.2.1\n"
+        "Nov 22 07:14:01 mx1 popper[6]: Stats: bob 1 2 3 4 h.example.com 2001:db8::1 [pop_updt.c:293]\n"
+        "Nov 22 07:14:02 mx1 popper[7]: Stats: bob 1 2 3 4 x 9.9.9.9 192.0.2.2\n"
+        "Nov 22 07:14:03 mx1 popper[8]: Stats: bob 1 2 3 4 192.0.2.2\n"
+    )
+    assert cli.main(["scan", "--json", "--formats-dir", str(tmp_path), str(log)]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(event["event"], event["address"], event["user"], event["service"]) for event in events] == [
+        ("login", "192.0.2.1", "alice", "pop3"),
+        ("login", "2001:db8::1", "bob", "pop3"),
+    ]
