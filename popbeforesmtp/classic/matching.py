@@ -3,10 +3,13 @@
 import re
 
 from popbeforesmtp.classic.conf import Conf, Setting, default
-from popbeforesmtp.classic.expression import as_text
+from popbeforesmtp.classic.header import Header, take_header
 from popbeforesmtp.classic.options import Options
-from popbeforesmtp.classic.pattern import CannotConvertError, Header, message_pattern, server_of, take_header
+from popbeforesmtp.classic.pattern import message_pattern
+from popbeforesmtp.classic.perlre import CannotConvertError
 from popbeforesmtp.classic.plan import ClassicPattern, Plan, quoted
+from popbeforesmtp.classic.servers import server_of
+from popbeforesmtp.classic.values import as_text
 from popbeforesmtp.model import EventKind
 
 HOLD = "24h"
