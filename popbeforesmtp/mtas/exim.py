@@ -27,7 +27,7 @@ _HEAD = "# pop-before-smtp writes this file; what others write here is lost.\n"
 _MODE = 0o644  # its reader is Exim's own user
 
 
-def open_map(*, map: str = DEFAULT_PATH, restrict: tuple[Network, ...] = (), prefix: int = 128) -> "EximMap":  # noqa: A002
+def open_map(*, map: str = DEFAULT_PATH, restrict: tuple[Network, ...] = (), prefix: int = 128) -> "EximMap":
     """Write a file for Exim.
 
     ``map`` is how Exim's configuration asks for it: a path alone is a plain host list, "net-iplsearch;" and a path a

@@ -24,7 +24,7 @@ _RELOAD_SECONDS = 30.0
 
 def open_map(
     *,
-    map: str | None = None,  # noqa: A002
+    map: str | None = None,
     result: str = "OK",
     reload: str | tuple[str, ...] = "auto",
     restrict: tuple[Network, ...] = (),

@@ -23,7 +23,7 @@ _UNIT = {4: 8, 6: 16}  # bits of an octet, of a group
 
 def open_map(
     *,
-    map: str = f"hash:{DEFAULT_PATH}",  # noqa: A002
+    map: str = f"hash:{DEFAULT_PATH}",
     tag: str = "",
     result: str = "RELAY",
     restrict: tuple[Network, ...] = (),

@@ -100,7 +100,7 @@ class Clients:
         self,
         client: str,
         user: str = "alice",
-        password: str = "secret",  # noqa: S107
+        password: str = "secret",
         *,
         port: int = 110,
     ) -> bool:
@@ -121,7 +121,7 @@ class Clients:
 
         return self(login)
 
-    def imap_login(self, client: str, user: str = "alice", password: str = "secret") -> bool:  # noqa: S107
+    def imap_login(self, client: str, user: str = "alice", password: str = "secret") -> bool:
         """Log in to IMAP and out again; say whether it worked."""
 
         def login() -> bool:
@@ -136,7 +136,7 @@ class Clients:
 
         return self(login)
 
-    def idle(self, client: str, user: str = "alice", password: str = "secret") -> IdleSession:  # noqa: S107
+    def idle(self, client: str, user: str = "alice", password: str = "secret") -> IdleSession:
         """Log in to IMAP and stay, waiting for mail; the test's end closes the session."""
         session = self(lambda: IdleSession(client, user, password))
         self.sessions.append(session)

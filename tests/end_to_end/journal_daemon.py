@@ -116,7 +116,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def login(clients: Clients, client: str, *, user: str = "alice", password: str = "secret") -> bool:  # noqa: S107
+def login(clients: Clients, client: str, *, user: str = "alice", password: str = "secret") -> bool:
     """Log in to the Dovecot of the journal from an address of the other host, and out again; say whether it worked."""
     return clients.pop3_login(client, user, password, port=PORT)
 

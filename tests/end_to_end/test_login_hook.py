@@ -117,7 +117,7 @@ def log_in(lab: Lab, dovecot: Path) -> Iterator[Callable[..., Session]]:
     """Log in to the other Dovecot; the test's end hangs up."""
     sessions: list[Session] = []
 
-    def log_in(service: str, client: str, user: str = "alice", password: str = "secret") -> Session:  # noqa: S107
+    def log_in(service: str, client: str, user: str = "alice", password: str = "secret") -> Session:
         sessions.append(Session(lab, service, client, user, password))
         return sessions[-1]
 
