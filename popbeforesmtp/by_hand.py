@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from popbeforesmtp import maillog, rules
@@ -12,9 +12,8 @@ from popbeforesmtp.errors import DataError
 from popbeforesmtp.model import Authorization, EventKind, Reason, SessionEvent, Tombstone
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.revocations import newest, overlap
+from popbeforesmtp.rulesettings import LONGEST
 from popbeforesmtp.stores import StoreError
-
-_LONGEST = timedelta(minutes=65535)
 
 
 async def grant(pipeline: Pipeline, question: Mapping[str, Any], now: Moment) -> object:
@@ -169,6 +168,6 @@ def _moment(text: object, now: Moment) -> datetime:
         moment = datetime.fromisoformat(str(text))
     except ValueError:
         raise DataError("that is no time") from None
-    if moment.tzinfo is None or moment > now.wall + _LONGEST:
+    if moment.tzinfo is None or moment > now.wall + LONGEST:
         raise DataError("a window can be 65535 minutes long at most")
     return moment

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Migrate."""
+    """Write what the configuration comes to, and say what is not carried over; return 1 if anything is not."""
     from popbeforesmtp.classic import conf, meaning, toml
     from popbeforesmtp.classic.options import Options
     from popbeforesmtp.classic.plan import Weight

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Scan."""
+    """Show what the lines mean; return 1 if none means anything."""
     from popbeforesmtp.commands._summary import Summary
 
     summary, engine = Summary(), _engine(arguments.format, arguments.formats_dir)

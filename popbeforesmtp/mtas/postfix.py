@@ -19,7 +19,7 @@ from popbeforesmtp.privileges import require_safe_place
 DEFAULT_PATH = "/var/lib/pop-before-smtp/clients"
 
 _RELOAD = ("postfix", "reload")
-_RELOAD_SECONDS = 30.0
+_RELOAD_SECONDS = 30.0  # that `postfix reload` or the administrator's command may take
 
 
 def open_map(
