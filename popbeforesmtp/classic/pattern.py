@@ -7,7 +7,6 @@ is written out.
 """
 
 import re
-from dataclasses import dataclass
 
 import regex
 
@@ -16,15 +15,7 @@ from popbeforesmtp.classic.perlre import ATOM, CannotConvertError, escaped
 _WIDE = re.compile(r"(?:\\S|\.|\\w|\[\^(?:\\.|[^]\\])+\])[+*]\??")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message's pattern as a format has it."""
-
-    match: str
-    has_user: bool
-
-
-def message_pattern(text: str, *, address: bool, user: bool) -> Message:
+def message_pattern(text: str, *, address: bool, user: bool) -> str:
     """Write a message's pattern as a format has it. Raises CannotConvertError.
 
     ``address``: its first group is the client's address. ``user``: the account's name is looked for: the first part
@@ -72,7 +63,7 @@ def message_pattern(text: str, *, address: bool, user: bool) -> Message:
         regex.compile(match.encode("ascii"), regex.VERBOSE)
     except (regex.error, UnicodeEncodeError, RecursionError) as error:
         raise CannotConvertError(f"it is no regular expression: {error}") from None
-    return Message(match, name is not None)
+    return match
 
 
 def _name(text: str) -> re.Match[str] | None:
