@@ -1,28 +1,16 @@
 """A login to real Dovecot opens real Sendmail for that client address: through a map, the socketmap, an access map."""
 
-import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.end_to_end import sendmail_server
-from tests.end_to_end.lab import OWN, Clients, Daemon, Lab, rcpt, wait_for
-from tests.end_to_end.maps import (
-    CROWD,
-    LATE,
-    Asked,
-    Logins,
-    at_pace,
-    is_outside,
-    is_within,
-    window_ends,
-)
+from tests.end_to_end.crowd import CROWD, LATE, Logins, asking, at_pace, judge, window_ends
+from tests.end_to_end.lab import OWN, Daemon, Lab, rcpt, wait_for
 from tests.end_to_end.sendmails import (
     ACCESS_PORT,
     BEGINS_WITH_IT,
@@ -91,7 +79,6 @@ def test_under_load_nobody_is_refused_within_its_window_nor_accepted_outside(
     subprocess.run(["ip", "-n", "clients", "-batch", "-"], input=commands, text=True, check=True)
     daemon = start(grace=f"{grace}s", more=WAYS[port])
     shown: dict[str, float] = {}
-    stop = threading.Event()
 
     def look() -> None:
         """Note who is in the map since when, or was granted where there is none."""
@@ -99,35 +86,14 @@ def test_under_load_nobody_is_refused_within_its_window_nor_accepted_outside(
         there = held(port) if port in MAPS else {key for key in logins.began if f"granted client={key} " in said}
         shown.update(dict.fromkeys(there & logins.began.keys() - shown.keys(), time.time()))
 
-    def ask() -> list[Asked]:
-        clients, asked = Clients(), []
-        while not stop.is_set():
-            lately = tuple(logins.began)[-50:]
-            client = random.choice(random.choice(((STRANGER,), CROWD, lately or CROWD)))
-            began = time.time()
-            code = clients.rcpt(client, port).code
-            asked.append(Asked(client, began, time.time(), code))
-        return asked
-
-    with ThreadPoolExecutor(2) as threads, Logins() as logins:
-        askers = [threads.submit(ask) for _ in range(2)]
-        try:
-            for client in at_pace(CROWD):
-                logins.write(client)
-                look()
-            wait_for("all is over", lambda: time.time() > max(window_ends(grace).values()) + LATE + 0.5)
-        finally:
-            stop.set()
-        asked = [each for asker in askers for each in asker.result()]
-    ends = window_ends(grace)
-    within = [each for each in asked if each.client in shown and is_within(each, shown, ends)]
-    outside = [each for each in asked if is_outside(each, logins.began, ends)]
-    assert [each for each in asked if each.code not in (250, 550)] == []
-    assert [each for each in within if each.code != 250] == []
-    assert [each for each in outside if each.code != 550] == []
-    assert min(len(within), len(outside)) > 100
+    with Logins() as logins, asking(logins, port, CROWD, STRANGER) as asked:
+        for client in at_pace(CROWD):
+            logins.write(client)
+            look()
+        wait_for("all is over", lambda: time.time() > max(window_ends(grace).values()) + LATE + 0.5)
+    within, outside = judge(asked, logins, shown, grace, refusal=550)
     with capsys.disabled():
-        sys.stdout.write(f"\n{port}: of {len(asked)} questions {len(within)} within a window, {len(outside)} outside\n")
+        sys.stdout.write(f"\n{port}: of {len(asked)} questions {within} within a window, {outside} outside\n")
 
 
 @pytest.mark.parametrize("port", [FILE_PORT, LIVE_PORT], ids=["map", "socketmap"])
