@@ -29,7 +29,7 @@ from popbeforesmtp.rulesettings import Stamps
 from popbeforesmtp.stores import Progress, Store
 from popbeforesmtp.windows import Windows
 
-_EARLIER = timedelta(minutes=5)
+EARLIER = timedelta(minutes=5)
 """How long before the first moment that matters logs are read from: lines stand out of order."""
 
 OpenLog = Callable[[Settings], None]
@@ -67,7 +67,7 @@ class Parts:
         )
         held = _restore(store, windows, rules, now)
         progress = store.progress()
-        since = now.wall - rules.longest - _EARLIER
+        since = now.wall - rules.longest - EARLIER
         self._followed = {section.key: self._open_source(section, progress, since) for section in found.sources}
         for lost in share(held, list(self._followed.values())):
             windows.close(lost)  # its log is followed no longer: nobody would see its session end
@@ -108,7 +108,7 @@ class Parts:
         rules = self._rules(settings, found, pipeline.rules.tombstones.values())
         windows = pipeline.windows
         progress = await windows.recorder.progress()
-        since = self._clock.now().wall - rules.longest - _EARLIER
+        since = self._clock.now().wall - rules.longest - EARLIER
         followed = {
             section.key: self._followed.get(section.key) or self._open_source(section, progress, since)
             for section in found.sources
