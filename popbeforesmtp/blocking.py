@@ -8,12 +8,12 @@ restart forgets. In doubt nobody is blocked.
 import ipaddress
 import socket
 from collections import OrderedDict, deque
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from popbeforesmtp import maillog, rules
 from popbeforesmtp.active import ActiveSet, Change
 from popbeforesmtp.addresses import ClientAddress, NetworkSet, prefix_of
+from popbeforesmtp.bans import Ban, Limit
 from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.model import EventKind, Origin, SessionEvent
 from popbeforesmtp.publisher import Publisher
@@ -23,25 +23,6 @@ MOST = 10_000
 """Addresses whose failures are counted, and addresses that are blocked, at the same time."""
 
 _NETWORK = 64  # bits of an IPv6 address that count
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How many failed logins within which time block an address, and for how long."""
-
-    after: int
-    within: timedelta
-    duration: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Ban:
-    """A client, or an IPv6 network, is shut out until a moment."""
-
-    client: ClientAddress
-    expires_at: datetime  # aware, UTC: the end on the wall clock
-    deadline: float  # seconds of CLOCK_BOOTTIME: the end whatever becomes of the wall clock
-    user: str = ""  # nobody's
 
 
 class Failures:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from popbeforesmtp.blocking import Limit
+from popbeforesmtp.bans import Limit
 from popbeforesmtp.places import Places, Table, Where, parse_duration
 
 COMMANDS = ("list", "grant", "expire", "clear")

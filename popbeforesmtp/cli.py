@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from popbeforesmtp.classic import run
 
             return run.main(words)
-        parsed = _parser().parse_args(words)
+        parsed = _parser(words).parse_args(words)
         status: int = parsed.run(parsed)
         sys.stdout.flush()
     except PopBeforeSmtpError as error:
@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Make the parser: of one command, where the first word names one, for the others take their time."""
     parser = _Parser(
         prog="pop-before-smtp",
         description=_DESCRIPTION,
@@ -74,13 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"version: {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda module: module.name):
-        if module.name.startswith("_"):
-            continue
-        command = importlib.import_module(f"popbeforesmtp.commands.{module.name}")
+    modules = (module.name for module in pkgutil.iter_modules(commands.__path__))
+    names = sorted(name for name in modules if not name.startswith("_"))
+    for name in words[:1] if words[:1] and words[0] in names else names:
+        command = importlib.import_module(f"popbeforesmtp.commands.{name}")
         first, _, _ = (command.__doc__ or "").partition("\n")
         sub = subparsers.add_parser(
-            module.name,
+            name,
             help=first.rstrip("."),
             description=command.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,

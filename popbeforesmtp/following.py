@@ -117,9 +117,10 @@ class Followed:
             if event.kind is EventKind.OTHER:
                 self.sight.not_understood(message)
             return reading.sessions.join(event)
-        if self.formats.knows(message.program):
+        known = self.formats.knows(message.program)
+        if known:
             self.sight.not_understood(message)
-        elif not self.sight.heard(message) and reading.sieve is not None:
+        if (known or not self.sight.heard(message)) and reading.sieve is not None:
             reading.sieve.met(message.program)
         return None
 

@@ -13,6 +13,7 @@ text is left whole, as a server's own (program None): only the formats know whic
 import json
 import re
 from datetime import datetime, tzinfo
+from functools import cache
 
 from popbeforesmtp.model import LogMessage
 from popbeforesmtp.stamps import OWN_STAMPS, STAMPS, changes_clock, read_stamp
@@ -23,7 +24,7 @@ HOST = rb"[A-Za-z0-9._:@/-]{0,254}[A-Za-z0-9._@/-]"
 PROGRAM = rb"[A-Za-z0-9_./@+-]{1,64}"
 """A program as a tag names it."""
 
-TAG_END = rb"(?:\[[0-9]{1,10}\])?: "
+TAG_END = rb"(?:: |\[[0-9]{1,10}+\]: )"
 """What stands between a program's name and the text."""
 
 COMMON = b"(%b|%b)(?:%b (%b)%b)?" % (STAMPS["traditional"], STAMPS["rfc3339"], HOST, PROGRAM, TAG_END)
@@ -62,24 +63,30 @@ _REST = re.compile(
     }
 )
 # RFC 5424, section 6. The text of rsyslog begins with a blank of its own.
-_RFC5424 = re.compile(
+_RFC5424 = (
     rb"(?:<[0-9]{1,3}>)?1 (%b|- )([!-~]{1,255}) ([!-~]{1,64}) ([!-~]{1,128}) [!-~]{1,32} "
     rb"(?:-|(?:\[%b(?: %b=%b){0,64}\]){1,32})(?: (?:\xef\xbb\xbf)? ?|\Z)"
-    % (STAMPS["rfc3339"], _SD_NAME, _SD_NAME, _SD_VALUE),
-    re.DOTALL,
+    % (STAMPS["rfc3339"], _SD_NAME, _SD_NAME, _SD_VALUE)
 )
 _LEVEL = re.compile(rb"(?:ERROR|WARN|INFO|DEBUG|TRACE) ")
 _TRACE = re.compile(rb"[0-9]{4} \[[0-9]{1,10}\] ")
 _PRIORITY = re.compile(rb"<[0-9]{1,3}>(?=[0-9A-Z])")
-_RARE = [
-    (style, re.compile(source))
-    for style, source in {**STAMPS, **OWN_STAMPS}.items()
-    if style not in ("traditional", "rfc3339")
-]
 _CONTAINER = re.compile(rb"(stdout|stderr) ([FP]) ")  # k8s-file, CRI
 _RFC3339 = re.compile(STAMPS["rfc3339"])
 _TIMES = re.compile(rb"message repeated [0-9]{1,10} times: \[ ")
 _UNCUT = 799  # rsyslog, ratelimit.c: "[%.800s]", with the blank. What may have lost its end proves nothing.
+
+
+@cache
+def _rfc5424() -> re.Pattern[bytes]:
+    return re.compile(_RFC5424, re.DOTALL)
+
+
+@cache
+def _rare() -> list[tuple[str, re.Pattern[bytes]]]:
+    """Compile the styles of stamps that most logs have none of, once one is met."""
+    rare = {style: text for style, text in STAMPS.items() if style not in ("traditional", "rfc3339")}
+    return [(style, re.compile(text)) for style, text in {**rare, **OWN_STAMPS}.items()]
 
 
 class HeaderReader:
@@ -152,7 +159,7 @@ class HeaderReader:
             if message is None and line.startswith(CONTAINER):  # too long, or broken: what follows may be its rest
                 self._unfinished |= {"stdout", "stderr"}
             return message
-        match = _RFC5424.match(line)
+        match = _rfc5424().match(line)
         if match is not None:
             self._see("rfc3339", match[1], now)
             _, host, program, process = match.groups()
@@ -163,7 +170,7 @@ class HeaderReader:
         match = _PRIORITY.match(line)
         if match is not None:
             return self.read(line[match.end() :], now, inside=inside)
-        for style, pattern in _RARE:
+        for style, pattern in _rare():
             match = pattern.match(line)
             if match is not None:
                 self._see(style, match.group(), now)

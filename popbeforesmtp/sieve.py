@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from popbeforesmtp.entry import EntryReader
-from popbeforesmtp.header import COMMON, REPEATED
+from popbeforesmtp.header import COMMON, HOST, REPEATED, TAG_END
+from popbeforesmtp.stamps import STAMPS
 
 _OFTEN = 16  # lines of a program before it is worth a new expression
 _PROGRAMS = 64  # programs passed by at most, for each is tried on each line
@@ -23,6 +24,12 @@ _STAMP_AND_HOST = rb"(?:[0-9-]{10}+T[^ ]++|[A-Z][a-z]{2}+ [ 0-9][0-9] [0-9:]{8}+
 """An RFC 3339 or traditional stamp, and a host. The tokens may run on over a line's end: a line with fewer than three
 blanks is no login, whatever stands below it."""
 
+_LAYOUT = re.compile(b"(%b|%b)(%b) " % (STAMPS["rfc3339"], STAMPS["traditional"], HOST))
+_CHANGES = 32  # of layouts that a sieve follows: each costs a new expression
+
+_COMMON_HOST = b"(?:%b|%b)%b " % (STAMPS["rfc3339"], STAMPS["traditional"], HOST)
+"""The same, and nothing but these: what stands behind it is believed."""
+
 
 def every_line(data: bytes) -> Iterator[tuple[int, int]]:
     """Give the beginning and the end, its LF not counted, of each line."""
@@ -33,7 +40,7 @@ def every_line(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 class Sieve:
-    """Remembers which programs of one log are nobody's.
+    """Remembers which programs of one log write lines that mean nothing.
 
     ``begins`` are the programs that formats read, with what their messages begin with if they can mean anything;
     nothing, where they can begin with anything. ``own`` is the same of messages in a server's own log file.
@@ -44,8 +51,12 @@ class Sieve:
         self._own = own
         self._met: Counter[bytes] = Counter()
         self._passed: dict[bytes, None] = {}  # expressions, those of who writes most first
-        self._kept = [_kept(program, texts) for program, texts in begins.items() if texts]
+        self._bodies: Mapping[bytes, bytes] = {}
+        self._layout = self._next_layout = b""  # matches stamp and host of most lines, by their length alone
+        self._changes = 0
         self._head: re.Pattern[bytes] | None = None  # made when it is used next
+        self.program = 2
+        """Number of the group in which a head has the program, where there is a host and a tag."""
 
     def find(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Give the beginning and the end, its LF not counted, of each line that may mean something."""
@@ -66,30 +77,59 @@ class Sieve:
     def heads(self, data: bytes) -> Iterator[re.Match[bytes]]:
         """Give, for each such line but the first, the LF before it together with its header, if it is a common one.
 
-        Group 2 is the program, where there is a host and a tag.
+        Where what stands behind it is expected, that belongs to it too, up to the LF at the line's end.
         """
+        self._see_layout(data)
         return self._expression().finditer(data)
 
+    def expect(self, bodies: Mapping[bytes, bytes], groups: int) -> None:
+        """Expect these messages of programs, with so many groups: expressions that match no LF (re.VERBOSE)."""
+        self._bodies = bodies
+        self.program = groups + 2
+        self._head = None
+
     def met(self, program: bytes | None) -> None:
-        """Count a line of a program that no format reads."""
-        if not program or program in self._begins or len(self._passed) >= _PROGRAMS:
+        """Count a line that means nothing, of any program."""
+        begins = self._begins.get(program or b"")
+        if not program or begins == () or len(self._passed) >= _PROGRAMS:
             return
         if len(self._met) >= _MET:
             self._met.clear()
         self._met[program] += 1
+        if self._met[program] != _OFTEN:
+            return
+        if begins is not None:
+            self._passed[_tag(program) + rb"(?!%b)" % b"|".join(map(re.escape, (*begins, REPEATED)))] = None
+            self._head = None
         # In a server's own log the service stands where elsewhere the program does: nobody must be able to hide that.
-        if self._met[program] == _OFTEN and not program.startswith(self._own):
+        elif not program.startswith(self._own):
             family = program[: program.find(b"/") + 1]  # postfix/smtpd, postfix/qmgr, …
             known = any(other.startswith(family) for other in self._begins)
             expression = re.escape(family) + rb"[^ ]++(?<=:) " if family and not known else _tag(program)
             self._passed[expression] = None
             self._head = None
 
+    def _see_layout(self, data: bytes) -> None:
+        """Learn how long the stamps are, and what the host is called: a block begins like most lines of its log.
+
+        That a line has what it is known by just there, behind so many bytes of anything, is enough: no server lets
+        strangers write so far in front, and whoever could would hide a line of their own.
+        """
+        head = _LAYOUT.match(data)
+        layout = b"" if head is None else b"(?s:.{%d}+)%b " % (len(head[1]), re.escape(head[2]))
+        if layout not in (b"", self._layout) and layout == self._next_layout and self._changes < _CHANGES:
+            self._layout, self._head = layout, None
+            self._changes += 1
+        self._next_layout = layout
+
     def _expression(self) -> re.Pattern[bytes]:
         """Return what finds the LF before each line that is not passed by, together with its header."""
         if self._head is None:
-            known = b"|".join([*self._passed, *self._kept]) or b"(?!)"
-            self._head = re.compile(rb"\n(?!" + _STAMP_AND_HOST + b"(?:" + known + rb"))(?:" + COMMON + rb")?")
+            known = b"|".join(self._passed) or b"(?!)"
+            bodies = [b"%b%b(?x:%b)" % (re.escape(program), TAG_END, body) for program, body in self._bodies.items()]
+            head = b"%b(?:%b)(?=\\n)|%b" % (_COMMON_HOST, b"|".join(bodies), COMMON) if bodies else COMMON
+            likely = b"(?!%b(?:%b))" % (self._layout, known) if self._layout else b""
+            self._head = re.compile(b"\\n%b(?!%b(?:%b))(?:%b)?" % (likely, _STAMP_AND_HOST, known, head))
         return self._head
 
 
@@ -126,11 +166,5 @@ class EntrySieve:
         return b'"_STREAM_ID"' not in entry and b'"_LINE_BREAK"' not in entry
 
 
-def _kept(program: bytes, begins: tuple[bytes, ...]) -> bytes:
-    """Match the tag of a program in front of a message that does not begin so."""
-    wanted = b"|".join(re.escape(text) for text in (*begins, REPEATED))
-    return _tag(program) + rb"(?!" + wanted + rb")"
-
-
 def _tag(program: bytes) -> bytes:
-    return re.escape(program) + rb"(?:\[[0-9]++\])?: "  # with its blank: a host may hold colons too
+    return re.escape(program) + rb"(?:: |\[[0-9]++\]: )"  # with its blank: a host may hold colons too

@@ -7,26 +7,26 @@ there are times; what is no time is found when it is read.
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 
-_DAY = rb"[A-Z][a-z]{2} [ 0-3][0-9] "
-_DATE = rb"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_DAY = rb"[A-Z][a-z]{2}+ [ 0-3][0-9] "
+_DATE = rb"[0-9]{4}+-[0-9]{2}+-[0-9]{2}+"
 _CLOCK = rb"[0-2][0-9]:[0-5][0-9]:[0-6][0-9]"
-_FRACTION = rb"(?:\.[0-9]{1,9})?"
-_OFFSET = rb"(?:Z|[+-][0-9]{2}:?[0-5][0-9])"
+_FRACTION = rb"(?:\.[0-9]{1,9}+)?"
+_OFFSET = rb"(?:Z|[+-][0-9]{2}+:?[0-5][0-9])"
 
 STAMPS: Mapping[str, bytes] = {
-    "traditional": _DAY + rb"(?:[0-9]{4} )?" + _CLOCK + _FRACTION + rb" ",
-    "rfc3339": _DATE + rb"T[0-9]{2}:[0-9]{2}:[0-9]{2}" + _FRACTION + _OFFSET + rb" ",
+    "traditional": _DAY + rb"(?:[0-9]{4}+ )?" + _CLOCK + _FRACTION + rb" ",
+    "rfc3339": _DATE + rb"T[0-9]{2}+:[0-9]{2}+:[0-9]{2}+" + _FRACTION + _OFFSET + rb" ",
     "iso": _DATE + rb"[T ]" + _CLOCK + _FRACTION + rb" ",
-    "ctime": rb"[A-Z][a-z]{2} " + _DAY + _CLOCK + rb" [0-9]{4} ",  # OpenWrt's logread
+    "ctime": rb"[A-Z][a-z]{2}+ " + _DAY + _CLOCK + rb" [0-9]{4}+ ",  # OpenWrt's logread
     # journalctl -o short-full, short-unix and short-monotonic
-    "full": rb"[A-Z][a-z]{2} "
+    "full": rb"[A-Z][a-z]{2}+ "
     + _DATE
     + rb" "
     + _CLOCK
     + _FRACTION
-    + rb" (?:[A-Za-z]{1,8}|[+-][0-9]{2}(?::?[0-9]{2})?) ",
-    "unix": rb"[0-9]{9,10}\.[0-9]{6} ",
-    "monotonic": rb"\[ {0,11}[0-9]{1,12}\.[0-9]{6}\] ",
+    + rb" (?:[A-Za-z]{1,8}+|[+-][0-9]{2}+(?::?[0-9]{2}+)?) ",
+    "unix": rb"[0-9]{9,10}+\.[0-9]{6}+ ",
+    "monotonic": rb"\[ {0,11}[0-9]{1,12}+\.[0-9]{6}+\] ",
 }
 """Each style of stamp that stands in front of a host and a tag, with its blank: regular expressions without groups."""
 

@@ -7,7 +7,8 @@ from popbeforesmtp import rules
 from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.audit import Audit
-from popbeforesmtp.blocking import Blocking, Limit
+from popbeforesmtp.bans import Limit
+from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.model import EventKind, Origin, SessionEvent
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.rules import Rules

@@ -7,7 +7,7 @@ import pytest
 
 from popbeforesmtp import config
 from popbeforesmtp.addresses import ClientAddress
-from popbeforesmtp.blocking import Limit
+from popbeforesmtp.bans import Limit
 from popbeforesmtp.errors import ConfigError
 
 PATH = Path("/etc/pop-before-smtp.toml")

@@ -17,7 +17,7 @@ OPENING = {sources: "open_source", stores: "open_store", mtas: "open_map", looku
 
 def commands() -> dict[str, list[str]]:
     """Return each command and its options."""
-    (subparsers,) = (action for action in cli._parser()._actions if isinstance(action.choices, dict))
+    (subparsers,) = (action for action in cli._parser(())._actions if isinstance(action.choices, dict))
     return {
         name: [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
         for name, parser in (subparsers.choices or {}).items()

@@ -3,13 +3,8 @@
 from collections import Counter
 from datetime import datetime
 
-from popbeforesmtp.following import LineReader
-from popbeforesmtp.formats import Formats, Kind
-from popbeforesmtp.header import REPEATED
+from popbeforesmtp.formats import Kind
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
-from popbeforesmtp.sessions import Sessions
-from popbeforesmtp.sieve import Sieve
-from popbeforesmtp.sight import looks_like_a_login
 from popbeforesmtp.text import local
 
 _KINDS = (EventKind.LOGIN, EventKind.LOGOUT, EventKind.FAILURE)
@@ -23,80 +18,41 @@ class Summary:
         self.unknown_headers = 0
         self.unread = 0  # lines of servers that look like logins and mean nothing
         self.forged = 0  # entries that look like events, and were not written by the server
-        self._counts: Counter[Kind] = Counter()
+        self.kinds: Counter[Kind] = Counter()  # of lines that tell each by itself what they mean
         self._others: Counter[tuple[str, str, EventKind]] = Counter()  # counted one by one
-        self.last_block = b""
         self._first: datetime | None = None
         self._last: datetime | None = None
 
     @property
     def events(self) -> int:
         """How many lines meant something."""
-        return self._counts.total() + self._others.total()
+        return self.kinds.total() + self._others.total()
 
     def line(self, message: LogMessage | None, event: SessionEvent | None, *, empty: bool = False) -> None:
         """Count one line; an empty one has no header to be known."""
         self.lines += 1
         if message is None:
             self.unknown_headers += not empty
-        elif message.time is not None:
-            self._first = self._first or message.time
-            self._last = message.time
-        if event is not None and event.genuine:
+        else:
+            self.saw(message.time)
+        if event is not None:
+            self.event(event)
+
+    def event(self, event: SessionEvent) -> None:
+        """Count what one line means."""
+        if event.genuine:
             self._others[event.format, event.service or "-", event.kind] += 1
-        elif event is not None:
+        else:
             self.forged += 1
 
-    def block(
-        self, data: bytes, header: LineReader, formats: Formats, sieve: Sieve, sessions: Sessions, now: datetime
-    ) -> None:
-        """Count whole lines without a look at those that cannot mean anything; no time is made of most stamps."""
-        first = data.find(b"\n")
-        if sieve.keeps(data[: first + 1]):
-            self._count(data[:first], header, formats, sieve, sessions, now)
-        find, find_end, counts, alone = formats.find, data.find, self._counts, formats.alone
-        for head in sieve.heads(data):
-            program, text = head[2], head.end()
-            end = find_end(b"\n", text)
-            if program is not None and program in alone and end >= 0:
-                found = find(program, data, text, end)
-                if found is not None:
-                    counts[found.kind] += 1
-                    continue
-                if not data.startswith(REPEATED, text):
-                    self.unread += looks_like_a_login(data[text:end])
-                    continue
-            if end >= 0:
-                self._count(data[head.start() + 1 : end], header, formats, sieve, sessions, now)
-        self._first = self._first or header.glance(data[: first + 1], now)[0]
-        self.last_block = data
-
-    def end(self, header: LineReader, now: datetime) -> None:
-        """Take in the time of a log's last line."""
-        if self.last_block:
-            self._last = header.glance(self.last_block, now)[0] or self._last
-            self.last_block = b""
-
-    def _count(
-        self, line: bytes, header: LineReader, formats: Formats, sieve: Sieve, sessions: Sessions, now: datetime
-    ) -> None:
-        """Count what one line means, together with those before it."""
-        message = header.read(line, now)
-        if message is None:
-            self.unknown_headers += bool(line)
-            return
-        event = formats.read(message)
-        if event is None and not formats.knows(message.program):
-            sieve.met(message.program)
-        elif event is None or event.kind is EventKind.OTHER:
-            self.unread += looks_like_a_login(message.text)
-        event = None if event is None else sessions.join(event)
-        if event is not None:
-            self._others[event.format, event.service or "-", event.kind] += 1
+    def saw(self, time: datetime | None) -> None:
+        """Take in the time of a line."""
+        self._first = self._first or time
+        self._last = time or self._last
 
     def _all(self) -> Counter[tuple[str, str, EventKind]]:
         counts = self._others.copy()
-        for kind, count in self._counts.items():
+        for kind, count in self.kinds.items():
             counts[kind.format, kind.service or "-", kind.event] += count
         return counts
 

@@ -62,14 +62,14 @@ def _default(origin: str) -> list[str | None]:
 
 def _engine(names: list[str] | None, folder: Path | None) -> "Formats":
     """Make the engine of the formats that are asked for. Raises UsageError where there is none of that name."""
-    from popbeforesmtp import wiring
+    from popbeforesmtp import reading
     from popbeforesmtp.errors import UsageError
 
-    known = {each.name: each for each in wiring.formats(folder or wiring.FORMATS)}
+    known = {each.name: each for each in reading.formats(folder or reading.FORMATS)}
     for name in names or ():
         if name not in known:
             raise UsageError(f"there is no format {name!r}; there are: {', '.join(sorted(known))}")
-    return wiring.engine(chosen=[known[name] for name in names or known])
+    return reading.engine(chosen=[known[name] for name in names or known])
 
 
 def read_events(name: str, folder: Path | None) -> "Iterator[tuple[int, SessionEvent]]":
@@ -97,12 +97,12 @@ def _lines(
     """Give each line of one file: its number, itself, its message, and what it means."""
     from datetime import UTC, datetime
 
-    from popbeforesmtp import wiring
+    from popbeforesmtp import reading
     from popbeforesmtp.commands._read import whole_lines
     from popbeforesmtp.sessions import Sessions
 
     sessions, now = Sessions(), datetime.now(UTC)
-    header = wiring.line_reader(journal=origin == "journal")
+    header = reading.line_reader(journal=origin == "journal")
     for lines, number in whole_lines(name):
         for line in lines.split(b"\n")[:-1]:
             message = header.read(line, now)
@@ -113,37 +113,31 @@ def _lines(
 
 def _explain(name: str | None, origin: str, summary: "Summary", engine: "Formats") -> None:
     """Say of each line what it means, and why."""
-    from popbeforesmtp import wiring
+    from popbeforesmtp import reading
 
     for number, line, message, event in _lines(name, origin, engine):
         summary.line(message, event, empty=not line)
-        print(f"{name or 'journal'}:{number}: {wiring.explain(line, message, event, engine)}")
+        print(f"{name or 'journal'}:{number}: {reading.explain(line, message, event, engine)}")
 
 
 def _count(name: str | None, origin: str, summary: "Summary", engine: "Formats") -> None:
     """Count the events of one file, without a look at the lines that cannot be any."""
     from datetime import UTC, datetime
 
-    from popbeforesmtp import wiring
+    from popbeforesmtp import reading
+    from popbeforesmtp.commands._counting import Counting
     from popbeforesmtp.commands._read import whole_lines
-    from popbeforesmtp.sessions import Sessions
 
-    sessions, now = Sessions(), datetime.now(UTC)
-    header = wiring.line_reader(journal=origin == "journal")
-    sieve = engine.sieve()
+    if origin == "journal":
+        for _, line, message, event in _lines(name, origin, engine):
+            summary.line(message, event, empty=not line)
+        return
+    counting = Counting(summary, reading.line_reader(journal=False), engine, datetime.now(UTC))
     before = summary.lines
-    lines, number = b"", 1
     for lines, number in whole_lines(name):
         summary.lines = before + number - 1
-        if origin == "log":
-            summary.block(lines, header, engine, sieve, sessions, now)
-            continue
-        for line in lines.split(b"\n")[:-1]:
-            message = header.read(line, now)
-            event = None if message is None else engine.read(message)
-            summary.line(message, None if event is None else sessions.join(event), empty=not line)
-    summary.lines = before + number - 1 + lines.count(b"\n")
-    summary.end(header, now)
+        counting.block(lines)
+    counting.end()
 
 
 def _object(name: str, line: int, event: "SessionEvent") -> dict[str, object]:

@@ -1,6 +1,7 @@
 """What a login looks like: one TOML file per server family, read by ``_format.py`` and used by ``_engine.py``."""
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -10,6 +11,10 @@ from popbeforesmtp.sieve import Sieve
 
 NO_MAILBOX = frozenset(("managesieve", "submission"))
 """Services whose logins are read only to be refused by name: they prove a password, but open no mailbox."""
+
+
+LONGEST_LOGIN = 2048
+"""Bytes of the longest message that can be a login or a logout; no server writes longer ones, forgers do."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,6 +34,23 @@ class Found(NamedTuple):
     kind: Kind
     match: re.Match[bytes]
     client: ClientAddress | None
+
+
+class Ending(NamedTuple):
+    """What a match of a blend says by the group that it ends with: which pattern it was, and where to look."""
+
+    kind: Callable[[bytes | None], Kind]  # what it means, by what was captured as service, if anything
+    service: int  # number of that group; where no service is captured, of one that is empty
+    address: int  # number of the group of an address, which must be one; 0 where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Patterns of one program in one expression, in their order."""
+
+    text: bytes  # without a group that has a name; to be read with re.VERBOSE
+    last: int  # number of its last group
+    endings: Mapping[int | None, Ending]  # by the number of the group that it ends with
 
 
 class Formats(Protocol):
@@ -56,6 +78,12 @@ class Formats(Protocol):
 
     def find(self, program: bytes | None, data: bytes, start: int, end: int) -> Found | None:
         """Match a message that stands in ``data`` from ``start`` to ``end``; None where it means nothing."""
+
+    def blend(self, program: bytes, before: int) -> Blend | None:
+        """Put the patterns that a program's lines have matched so far into one expression, where that can be done.
+
+        So many groups will stand before it.
+        """
 
     def sieve(self, also: tuple[bytes, ...] = ()) -> Sieve:
         """Make a sieve for one log, that passes by what no pattern can match; all lines of programs ``also`` stay."""

@@ -11,14 +11,12 @@ from typing import TypedDict
 
 from popbeforesmtp.addresses import ClientAddress, parse_address
 from popbeforesmtp.entry import EntryReader
-from popbeforesmtp.formats import Found, Kind
+from popbeforesmtp.formats import LONGEST_LOGIN, Blend, Found, Kind
+from popbeforesmtp.formats._blend import blend
 from popbeforesmtp.formats._format import Format, Pattern
 from popbeforesmtp.header import split_tag
 from popbeforesmtp.model import EventKind, LogMessage, Sender, SessionEvent
 from popbeforesmtp.sieve import EntrySieve, Sieve
-
-LONGEST_LOGIN = 2048
-"""Bytes of the longest message that can be a login or a logout; no server writes longer ones, forgers do."""
 
 LONGEST_LINE = 16384
 """Bytes of the longest message that is looked at."""
@@ -140,9 +138,20 @@ class Engine:
             if client is None and pattern.address and pattern.event is not EventKind.LOGOUT:
                 return None
             called = match[pattern.service] if pattern.service else None
-            kind = pattern.kinds.get(called or program) or _new_kind(known, pattern, called, program)
+            kind = pattern.kinds.get(called or program) or _kind(known, pattern, program, called)
             return _found((kind, match, client))
         return None
+
+    def blend(self, program: bytes, before: int) -> Blend | None:
+        """Put the patterns that a program's lines have matched so far into one expression, where that can be done.
+
+        They are all up to the last one that was met, for the first that matches a line says what it means. So many
+        groups will stand before it.
+        """
+        tries = [(pattern, known) for _, pattern, known in self._tries.get(program, ())]
+        while tries and not tries[-1][0].kinds:
+            tries.pop()
+        return blend([(pattern, partial(_kind, known, pattern, program)) for pattern, known in tries], before)
 
     def of(self, program: bytes | None) -> list[Format]:
         """Return the formats that read a program's lines."""
@@ -238,10 +247,12 @@ def _may_be(pattern: Pattern, text: bytes) -> bool:
     return len(text) <= LONGEST_LOGIN and len(text.translate(None, _CONTROL)) == len(text)
 
 
-def _new_kind(known: Format, pattern: Pattern, called: bytes | None, program: bytes | None) -> Kind:
-    """Make what there is one of for each pattern and service; services are few, for patterns name them."""
-    service = known.services.get(called or program or b"") or (None if called is None else _text(called))
-    kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join, pattern.tls)
+def _kind(known: Format, pattern: Pattern, program: bytes | None, called: bytes | None) -> Kind:
+    """Return what there is one of for each pattern and service; services are few, for patterns name them."""
+    kind = pattern.kinds.get(called or program)
+    if kind is None:
+        service = known.services.get(called or program or b"") or (_text(called) if called else None)
+        kind = pattern.kinds[called or program] = Kind(known.name, pattern.event, service, pattern.join, pattern.tls)
     return kind
 
 

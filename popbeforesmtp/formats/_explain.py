@@ -2,8 +2,8 @@
 
 import re
 
-from popbeforesmtp.formats import NO_MAILBOX, Formats
-from popbeforesmtp.formats._engine import LONGEST_LINE, LONGEST_LOGIN, Engine
+from popbeforesmtp.formats import LONGEST_LOGIN, NO_MAILBOX, Formats
+from popbeforesmtp.formats._engine import LONGEST_LINE, Engine
 from popbeforesmtp.formats._format import Format, Pattern
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 from popbeforesmtp.text import escape

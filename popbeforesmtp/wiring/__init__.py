@@ -1,10 +1,6 @@
 """Settings into objects: the one place where a name becomes code, and the only one that looks inside rooms."""
 
-from popbeforesmtp.wiring.checking import check
-from popbeforesmtp.wiring.maps import existing_maps, forgotten_maps, told_of_blocked
-from popbeforesmtp.wiring.opening import default, names
-from popbeforesmtp.wiring.outputs import GIVEN, map_key, open_lookup, open_map, open_store
-from popbeforesmtp.wiring.reading import (
+from popbeforesmtp.reading import (
     FORMATS,
     describe_format,
     engine,
@@ -14,6 +10,10 @@ from popbeforesmtp.wiring.reading import (
     line_reader,
     read_format,
 )
+from popbeforesmtp.wiring.checking import check
+from popbeforesmtp.wiring.maps import existing_maps, forgotten_maps, told_of_blocked
+from popbeforesmtp.wiring.opening import default, names
+from popbeforesmtp.wiring.outputs import GIVEN, map_key, open_lookup, open_map, open_store
 from popbeforesmtp.wiring.sources import FOUND_OUT, open_source
 
 __all__ = [

@@ -10,11 +10,11 @@ from popbeforesmtp.config import Section
 from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.following import Followed, Reading
 from popbeforesmtp.formats import _engine, _format
+from popbeforesmtp.reading import engine, formats, line_reader, read_format
 from popbeforesmtp.sight import SYSLOGDS
 from popbeforesmtp.sources import Source
 from popbeforesmtp.stores import Progress
 from popbeforesmtp.wiring.opening import open_section, opening
-from popbeforesmtp.wiring.reading import engine, formats, line_reader, read_format
 
 FOUND_OUT = ("checkpoint", "since", "zone", "programs", "owners", "insecure")
 """What a source is given and nobody sets in its section: the place, the start of the window, the zone, the syslog tags

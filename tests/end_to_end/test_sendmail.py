@@ -14,6 +14,8 @@ from tests.end_to_end.lab import OWN, Daemon, Lab, rcpt, wait_for
 from tests.end_to_end.sendmails import (
     ACCESS_PORT,
     BEGINS_WITH_IT,
+    BTREE,
+    BTREE_PORT,
     CLIENT,
     CLIENT6,
     FILE,
@@ -171,14 +173,14 @@ def test_after_kill_9_the_sweep_closes_what_has_expired(lab: Lab, start: Start) 
 
 def test_a_map_whose_section_is_gone_is_emptied_by_the_sweep(lab: Lab, start: Start) -> None:
     """Nobody would end the windows in it otherwise."""
-    daemon = start(more=FILE)
+    daemon = start(more=BTREE)  # at the usual place the sweep would find it without any section
     assert lab.clients.pop3_login(CLIENT)
-    wait_for("the map holds it", lambda: CLIENT in held())
+    wait_for("the map holds it", lambda: CLIENT in held(BTREE_PORT))
     daemon.stop(signal.SIGKILL)
     lab.config(more=LIVE)
     done = daemon.command("sweep")
     assert (done.returncode, done.stderr) == (0, "")
-    assert held() == set()
+    assert held(BTREE_PORT) == set()
 
 
 def test_an_unsafe_folder_puts_off_who_may_not_relay_and_nobody_else(lab: Lab, start: Start) -> None:

@@ -1,15 +1,20 @@
-"""What gives lines their meaning: the formats, packaged and the administrator's own, and who reads headers."""
+"""What gives lines their meaning: formats, packaged and the administrator's own, and who reads headers.
+
+It is wiring too, and stands apart because `scan` needs nothing else.
+"""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
 from popbeforesmtp.entry import EntryReader
-from popbeforesmtp.following import LineReader
 from popbeforesmtp.formats import Formats, _engine, _format
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.model import LogMessage, SessionEvent
+
+if TYPE_CHECKING:
+    from popbeforesmtp.following import LineReader  # all that the daemon follows a log with
 
 FORMATS = Path("/etc/pop-before-smtp/formats.d")
 """The administrator's own formats."""
@@ -77,6 +82,6 @@ def explain(line: bytes, message: LogMessage | None, event: SessionEvent | None,
     return _explain.explain(line, message, event, engine)
 
 
-def line_reader(*, journal: bool, zone: ZoneInfo | None = None, previous: datetime | None = None) -> LineReader:
+def line_reader(*, journal: bool, zone: tzinfo | None = None, previous: datetime | None = None) -> "LineReader":
     """Make what reads the headers of one log, or the entries of the journal; ``previous`` is where it was left off."""
     return EntryReader(previous) if journal else HeaderReader(zone, previous)
