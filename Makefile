@@ -28,7 +28,7 @@ test: lint
 # The tests of the mail servers that cannot be installed beside Postfix; `make test` runs them too.
 test-servers: .venv/dev
 	tests/end_to_end/install-servers
-	tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end/test_sendmail.py tests/end_to_end/test_exim.py $(WITH_SENDMAIL)
+	tests/end_to_end/enter $(CURDIR)/$(BIN)/python -m pytest tests/end_to_end/test_sendmail.py tests/end_to_end/test_sendmail_rules.py tests/end_to_end/test_exim.py $(WITH_SENDMAIL)
 
 # The Debian package, built and installed on a Debian 12 in a folder; `make test` does it too.
 test-deb: .venv/dev

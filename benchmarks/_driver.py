@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -23,14 +23,13 @@ from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock, Moment, SystemClock
 from popbeforesmtp.config import GRACE, Section
 from popbeforesmtp.model import Authorization, Block
+from popbeforesmtp.parts import EARLIER
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.rules import Rules
 from popbeforesmtp.sources import Source
 from popbeforesmtp.sources.file import FileSource
 from popbeforesmtp.windows import Windows
-
-_EARLIER = timedelta(minutes=5)  # as daemon.py has it
 
 
 class StoppedClock:
@@ -86,12 +85,12 @@ def main() -> None:
 
 
 async def _catch_up(arguments: argparse.Namespace) -> None:
-    """Read all there is, as daemon.py sets it up, and end."""
+    """Read all there is, as parts.py sets it up, and end."""
     maillog.open_log("stderr")
     clock: Clock = SystemClock() if arguments.at is None else StoppedClock(arguments.at.astimezone(UTC))
     values = {} if arguments.log is None else {"path": arguments.log}
     source = Section("journal" if arguments.log is None else "file", values, {}, None)
-    followed = wiring.open_source(source, {}, clock.now().wall - GRACE - _EARLIER)
+    followed = wiring.open_source(source, {}, clock.now().wall - GRACE - EARLIER)
     recorder, active = Recorder(wiring.open_store(Section("memory", {}, {}, None), clock, make=True)), ActiveSet()
     recorder.start()
     rules = Rules(

@@ -12,7 +12,7 @@ from popbeforesmtp.errors import DataError, NotPermittedError, PopBeforeSmtpErro
 from popbeforesmtp.listening import Endpoint, Listener, listen
 
 _LONGEST = 65536  # bytes of a question
-_SECONDS = 5.0
+_SECONDS = 5.0  # that either side waits for the other
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[object]]
 """Answers one command; what it returns is sent as JSON. ``uid`` in the question is the asker's, told by the kernel."""

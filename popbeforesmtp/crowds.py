@@ -13,7 +13,6 @@ from popbeforesmtp.addresses import ClientAddress
 CROWD = 20
 """Accounts on one address within their windows from which on somebody should look at it."""
 
-
 Name = TypeVar("Name")
 Owner = TypeVar("Owner")
 _NOBODY = mark("")  # of what was granted by hand
@@ -24,9 +23,8 @@ class Crowds:
 
     def __init__(self, *, of_accounts: bool = False) -> None:
         self._of_accounts = of_accounts  # whether each account's addresses are counted too; that costs memory
-        self._accounts: dict[
-            ClientAddress, dict[int, float]
-        ] = {}  # only where there was more than one, or addresses are counted
+        # The ends of each account's windows, only where there was more than one, or addresses are counted.
+        self._accounts: dict[ClientAddress, dict[int, float]] = {}
         self._addresses: dict[int, dict[ClientAddress, float]] = {}
 
     def granted(self, client: ClientAddress, user: str, end: float, before: Before | None) -> None:

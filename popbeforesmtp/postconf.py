@@ -10,7 +10,7 @@ from pathlib import Path
 from popbeforesmtp.addresses import Network, parse_network
 from popbeforesmtp.errors import UnavailableError
 
-_SECONDS = 10.0
+_SECONDS = 10.0  # that postconf may take
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 _BRACKETS = re.compile(r"\[([0-9A-Fa-f:.]+)\](?:/([0-9]+))?")
 

@@ -19,7 +19,7 @@ _RETRY_FIRST, _RETRY_LAST = 1.0, 10.0  # seconds
 _SHUT_AFTER = 45.0
 """Seconds that somebody whose window has ended may stay in a map that cannot be written; then all are shut out."""
 
-_CLOSE_SECONDS = 4.0
+_CLOSE_SECONDS = 4.0  # that the last publish may take
 
 
 class Publisher:

@@ -17,7 +17,7 @@ from popbeforesmtp.worker import Worker
 
 _GATHER = 0.1  # seconds that writes are gathered for
 _RETRY = 2.0  # seconds
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0  # that the last write may take, and closing as much again
 
 
 class Recorder:

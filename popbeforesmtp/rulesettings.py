@@ -16,7 +16,7 @@ LONGEST = timedelta(minutes=65535)
 """The longest window."""
 
 Stamps = list[tuple[int, ...]]
-"""Of some files."""
+"""What changes when one of some files does: inode, bytes and times; nothing of one that is missing."""
 
 _Entry = TypeVar("_Entry")
 
@@ -26,7 +26,7 @@ _SETTINGS = (
     "revoke_after_failures",
 )
 _WINDOW = ("grace", "accounts", "services")
-_MOST = 1_000_000
+_MOST = 1_000_000  # of whatever a limit counts
 
 
 @dataclass(frozen=True, slots=True)

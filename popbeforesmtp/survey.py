@@ -44,7 +44,7 @@ class Survey:
         return other.last_event_at - self.last_event_at > _BEHIND
 
     def sentence(self, now: datetime) -> str:
-        """Say it."""
+        """Say in one sentence what was seen, for start-up and ``doctor``."""
         if not self.lines:
             return "holds no lines yet"
         known = ", ".join(f"{count} of {name}" for name, count in self.events.most_common())

@@ -18,7 +18,7 @@ from popbeforesmtp.model import Authorization, Origin, Reason
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 
-_MINUTE = 60.0
+_MINUTE = 60.0  # seconds
 OWN_WILL = Origin("pop-before-smtp", 0)
 """Where a decision goes back to that no line of a log asked for."""
 

@@ -43,6 +43,13 @@ def said() -> Iterator[list[str]]:
 
 
 @pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a publisher try again after a moment instead of a second."""
+    monkeypatch.setattr("popbeforesmtp.publisher._RETRY_FIRST", 0.001)
+    monkeypatch.setattr("popbeforesmtp.publisher._RETRY_LAST", 0.002)
+
+
+@pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Make a folder for a daemon, and end what runs there."""
     made = Site(tmp_path)

@@ -12,6 +12,7 @@ from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.answers import Answers
 from popbeforesmtp.audit import Audit
+from popbeforesmtp.clock import Moment
 from popbeforesmtp.following import Followed, Reading
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.model import Authorization
@@ -20,6 +21,7 @@ from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.revocations import newest
 from popbeforesmtp.rules import Rules
+from popbeforesmtp.stores import Batch, StoreError
 from popbeforesmtp.stores.memory import MemoryStore
 from popbeforesmtp.windows import Windows
 from tests.clocks import FakeClock
@@ -43,6 +45,24 @@ class Log(ListSource):
     def close(self) -> None:
         """Be closed."""
         self.closed = True
+
+
+class BrokenStore(KeptStore):
+    """A store on a disk that fails when it is told to."""
+
+    broken = False
+
+    def write(self, batch: Batch) -> None:
+        """Write, or fail."""
+        if self.broken:
+            raise StoreError("disk I/O error")
+        super().write(batch)
+
+    def load(self, now: Moment) -> list[Authorization]:
+        """Read, or fail."""
+        if self.broken:
+            raise StoreError("disk I/O error")
+        return super().load(now)
 
 
 class House:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 CLIENT, OTHER = "192.0.2.10", "192.0.2.11"
 
 
-def wait_for(what: str, condition: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_for(what: str, condition: Callable[[], object], seconds: float = 15.0) -> None:
     """Wait until something holds; fail with its name where it does not in time."""
     until = time.monotonic() + seconds
     while not condition():

@@ -1,12 +1,12 @@
 """A publisher on a stage: with a map in memory that does as it is told, and its active set."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.publisher import Publisher
-from tests.scenes import LIMIT
+from tests.scenes import LIMIT, play
 
 A, B, C, D = (ClientAddress(f"192.0.2.{number}") for number in range(1, 5))
 SOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -93,3 +93,18 @@ class Stage:
         """Let it out."""
         self.active.pop(client, None)
         self.publisher.go(client)
+
+
+def perform(
+    scene: Callable[[Stage], Coroutine[None, None, None]], *clients: ClientAddress, timed: bool = False
+) -> None:
+    """Play a scene with a publisher that has begun, on a map with ends or without; it is closed behind the scene."""
+
+    async def played() -> None:
+        stage = Stage(*clients)
+        stage.map.timed = timed
+        await stage.begin()
+        await scene(stage)
+        await stage.publisher.close()
+
+    play(played)

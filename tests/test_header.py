@@ -282,7 +282,7 @@ rests = st.one_of(
 
 
 @unhurried
-@given(st.lists(st.tuples(stamps, rests), max_size=6), st.datetimes(datetime(1970, 1, 2), datetime(9998, 12, 30)))  # noqa: DTZ001
+@given(st.lists(st.tuples(stamps, rests), max_size=6), st.datetimes(datetime(1970, 1, 2), datetime(9998, 12, 30)))
 def test_no_bytes_make_the_reader_raise_or_invent(lines: list[tuple[bytes, bytes]], now: datetime) -> None:
     """Whatever stands in a log is read or left alone: text is the line's own, times are UTC, tags are plain words."""
     reader = HeaderReader(BERLIN)

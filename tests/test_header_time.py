@@ -89,9 +89,9 @@ def test_a_stamp_without_a_year_gets_the_nearest_one_at_most_a_day_ahead(now: st
 
 
 @unhurried
-@given(st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)), st.integers(-86400, 363 * 86400))  # noqa: DTZ001
-@example(datetime(2028, 2, 29, 12), 363 * 86400)  # noqa: DTZ001
-@example(datetime(2026, 12, 31, 23, 59, 59), 1)  # noqa: DTZ001
+@given(st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)), st.integers(-86400, 363 * 86400))
+@example(datetime(2028, 2, 29, 12), 363 * 86400)
+@example(datetime(2026, 12, 31, 23, 59, 59), 1)
 def test_the_year_left_out_is_found_again(written: datetime, later: int) -> None:
     """What is read from a day before it was written to nearly a year after gets the year in which it was written."""
     time = written.replace(microsecond=0, tzinfo=UTC)

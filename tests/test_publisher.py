@@ -7,14 +7,9 @@ import pytest
 from popbeforesmtp.errors import DataError
 from popbeforesmtp.mtas import MapError
 from tests.scenes import play, until
-from tests.stage import A, B, C, D, Stage
+from tests.stage import A, B, C, D, Stage, perform
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again after a moment instead of a second."""
-    monkeypatch.setattr("popbeforesmtp.publisher._RETRY_FIRST", 0.001)
-    monkeypatch.setattr("popbeforesmtp.publisher._RETRY_LAST", 0.002)
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 def test_the_map_is_made_true_before_anything_else() -> None:
@@ -63,25 +58,20 @@ def test_what_may_pass_is_tried_again_after_the_start(said: list[str]) -> None:
 def test_who_comes_and_who_goes_is_brought_to_the_map() -> None:
     """By a change, not by writing everybody anew."""
 
-    async def scene() -> None:
-        stage = Stage(A)
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.come(B)
         await until(lambda: stage.map.holds == {A, B})
         stage.go(A)
         await until(lambda: stage.map.holds == {B})
         assert stage.map.attempts == [{A}, ({B}, set()), (set(), {A})]
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene, A)
 
 
 def test_what_comes_while_the_map_is_being_written_is_gathered() -> None:
     """A burst costs two writes, and nobody waits for them."""
 
-    async def scene() -> None:
-        stage = Stage(A)
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.map.free.clear()
         stage.come(B)
         await until(lambda: len(stage.map.attempts) == 2)
@@ -92,9 +82,8 @@ def test_what_comes_while_the_map_is_being_written_is_gathered() -> None:
         stage.map.free.set()
         await until(lambda: stage.map.holds == set(stage.active))
         assert stage.map.attempts == [{A}, ({B}, set()), ({C, D}, {A})]
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene, A)
 
 
 def test_what_comes_soon_after_a_publish_is_gathered_where_the_map_asks_for_it() -> None:
@@ -138,9 +127,7 @@ def test_the_last_word_on_a_client_counts() -> None:
 def test_after_a_failure_and_a_success_the_map_is_the_active_set(said: list[str]) -> None:
     """Nothing that was waiting, or came meanwhile, is lost by the failure."""
 
-    async def scene() -> None:
-        stage = Stage(A)
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.map.failure = MapError("disk full")
         stage.come(B)
         await until(lambda: stage.publisher.trouble is not None)
@@ -151,18 +138,15 @@ def test_after_a_failure_and_a_success_the_map_is_the_active_set(said: list[str]
         await until(lambda: stage.map.holds == {B, C} and stage.publisher.trouble is None)
         stage.come(D)
         await until(lambda: stage.map.holds == {B, C, D})
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene, A)
     assert [line for line in said if "works again" in line]
 
 
 def test_what_comes_during_an_attempt_that_fails_is_not_lost() -> None:
     """It was neither in that attempt nor forgotten with it."""
 
-    async def scene() -> None:
-        stage = Stage()
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.map.free.clear()
         stage.come(A)
         await until(lambda: len(stage.map.attempts) == 2)
@@ -172,17 +156,14 @@ def test_what_comes_during_an_attempt_that_fails_is_not_lost() -> None:
         await until(lambda: stage.publisher.trouble is not None)
         stage.map.failure = None
         await until(lambda: stage.map.holds == {A, B})
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene)
 
 
 def test_trouble_is_said_once(said: list[str]) -> None:
     """However often it is tried, and again when it is another trouble."""
 
-    async def scene() -> None:
-        stage = Stage()
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.map.failure = MapError("disk full")
         stage.come(A)
         await until(lambda: len(stage.map.attempts) > 5)
@@ -190,9 +171,8 @@ def test_trouble_is_said_once(said: list[str]) -> None:
         await until(lambda: stage.publisher.trouble == "lock held")
         stage.map.failure = None
         await until(lambda: stage.publisher.trouble is None)
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene)
     assert len([line for line in said if "disk full" in line]) == 1
     assert len([line for line in said if "lock held" in line]) == 1
     assert len([line for line in said if "works again" in line]) == 1
@@ -201,18 +181,15 @@ def test_trouble_is_said_once(said: list[str]) -> None:
 def test_a_map_that_is_gone_is_made_again(said: list[str]) -> None:
     """It is said once, and nobody has to log in anew."""
 
-    async def scene() -> None:
-        stage = Stage(A, B)
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.map.holds = None
         stage.publisher.check()
         stage.publisher.check()
         await until(lambda: stage.map.holds == {A, B} and stage.publisher.trouble is None)
         stage.publisher.check()
         assert stage.map.attempts == [{A, B}, {A, B}]
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene, A, B)
     assert len([line for line in said if "gone" in line]) == 1
 
 
@@ -243,9 +220,7 @@ def test_a_map_that_cannot_be_written_shuts_out_all_before_it_keeps_somebody_in(
     """Long enough after his end; a failure that keeps nobody in only keeps the map as it is."""
     monkeypatch.setattr("popbeforesmtp.publisher._SHUT_AFTER", 0.01)
 
-    async def scene() -> None:
-        stage = Stage(A, B)
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.map.failure = MapError("disk full")
         stage.go(A) if ended else stage.come(C)
         await until(lambda: stage.publisher.trouble is not None)
@@ -253,7 +228,6 @@ def test_a_map_that_cannot_be_written_shuts_out_all_before_it_keeps_somebody_in(
         assert stage.map.holds == (set() if ended else {A, B})
         stage.map.failure = None
         await until(lambda: stage.map.holds == set(stage.active))
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene, A, B)
     assert any("holds nobody until it can be written again" in line for line in said) == ended

@@ -6,14 +6,9 @@ import pytest
 
 from popbeforesmtp.mtas import MapError
 from tests.scenes import play, until
-from tests.stage import LATER, SOON, A, B, C, Stage
+from tests.stage import LATER, SOON, A, B, C, Stage, perform
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again after a moment instead of a second."""
-    monkeypatch.setattr("popbeforesmtp.publisher._RETRY_FIRST", 0.001)
-    monkeypatch.setattr("popbeforesmtp.publisher._RETRY_LAST", 0.002)
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 # Ends of windows
@@ -22,14 +17,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_map_hears_until_when() -> None:
     """At the start, and whenever somebody comes."""
 
-    async def scene() -> None:
-        stage = Stage(A)
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.come(B)
         await until(lambda: stage.map.ends == {A: SOON, B: SOON})
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene, A)
 
 
 def test_a_renewal_is_no_matter_of_a_map_without_ends() -> None:
@@ -51,10 +43,7 @@ def test_a_renewal_is_no_matter_of_a_map_without_ends() -> None:
 def test_renewals_reach_a_map_with_ends_at_the_next_look_all_at_once() -> None:
     """They are not urgent: the old end has not come."""
 
-    async def scene() -> None:
-        stage = Stage(A, B)
-        stage.map.timed = True
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         for client in (A, B, A):
             stage.renew(client)
             await asyncio.sleep(0.001)
@@ -62,27 +51,22 @@ def test_renewals_reach_a_map_with_ends_at_the_next_look_all_at_once() -> None:
         stage.publisher.check()
         await until(lambda: stage.map.ends == {A: LATER, B: LATER})
         assert stage.map.attempts == [{A, B}, ({A, B}, set())]
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene, A, B, timed=True)
 
 
 def test_who_goes_after_a_renewal_is_out_and_who_is_renewed_after_coming_has_the_later_end() -> None:
     """The last word counts."""
 
-    async def scene() -> None:
-        stage = Stage(A)
-        stage.map.timed = True
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.renew(A)
         stage.go(A)
         stage.come(B)
         stage.renew(B)
         await until(lambda: stage.map.ends == {B: LATER})
         assert stage.map.attempts[1:] == [({B}, {A})]
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene, A, timed=True)
 
 
 def test_a_renewal_that_is_waiting_is_published_at_the_end() -> None:
@@ -102,19 +86,15 @@ def test_a_renewal_that_is_waiting_is_published_at_the_end() -> None:
 def test_a_failure_loses_no_renewal() -> None:
     """All is brought anew, with the ends that hold then."""
 
-    async def scene() -> None:
-        stage = Stage(A)
-        stage.map.timed = True
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.map.failure = MapError("disk full")
         stage.renew(A)
         stage.publisher.check()
         await until(lambda: stage.publisher.trouble is not None)
         stage.map.failure = None
         await until(lambda: stage.map.ends == {A: LATER})
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene, A, timed=True)
 
 
 # The end
@@ -173,14 +153,11 @@ def test_closing_an_empty_map_leaves_nobody_in_it() -> None:
 def test_closing_where_the_map_fails_says_so_and_ends(said: list[str]) -> None:
     """Nothing can be done any more but to tell."""
 
-    async def scene() -> None:
-        stage = Stage()
-        await stage.begin()
+    async def scene(stage: Stage) -> None:
         stage.map.failure = MapError("disk full")
         stage.come(A)
-        await stage.publisher.close()
 
-    play(scene)
+    perform(scene)
     assert "disk full" in said[-1]
 
 

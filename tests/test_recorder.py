@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -71,6 +72,19 @@ def authorization(client: ClientAddress, minutes: int = 30) -> Authorization:
     )
 
 
+def perform(scene: Callable[[SlowStore, Recorder], Coroutine[None, None, None]]) -> None:
+    """Play a scene with a recorder that has begun; it is closed behind the scene."""
+
+    async def played() -> None:
+        store = SlowStore()
+        recorder = Recorder(store)
+        recorder.start()
+        await scene(store, recorder)
+        await recorder.close()
+
+    play(played)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gather for a moment, and try again after one."""
@@ -81,18 +95,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_authorization_and_the_place_behind_its_line_are_written_together() -> None:
     """A crash loses both or neither; lost together, the line is read again."""
 
-    async def scene() -> None:
-        store = SlowStore()
-        recorder = Recorder(store)
-        recorder.start()
+    async def scene(store: SlowStore, recorder: Recorder) -> None:
         recorder.granted(authorization(A))
         recorder.read_to(LOG, "1", NOW.wall)
         await until(lambda: store.place() == "1")
         assert store.pictures == [({A}, "1")]
         assert store.progress()[LOG].time == NOW.wall
-        await recorder.close()
 
-    play(scene)
+    perform(scene)
 
 
 def test_the_store_never_holds_a_place_without_what_its_lines_granted() -> None:
@@ -121,10 +131,7 @@ def test_the_store_never_holds_a_place_without_what_its_lines_granted() -> None:
 def test_a_burst_is_gathered_into_few_writes() -> None:
     """Each write costs the disk a transaction."""
 
-    async def scene() -> None:
-        store = SlowStore()
-        recorder = Recorder(store)
-        recorder.start()
+    async def scene(store: SlowStore, recorder: Recorder) -> None:
         store.free.clear()
         recorder.granted(authorization(A))
         await until(lambda: len(store.attempts) == 1)
@@ -135,18 +142,14 @@ def test_a_burst_is_gathered_into_few_writes() -> None:
         store.free.set()
         await until(lambda: store.clients() == {B, C})
         assert len(store.attempts) == 2
-        await recorder.close()
 
-    play(scene)
+    perform(scene)
 
 
 def test_nothing_is_lost_by_a_failure(said: list[str]) -> None:
     """A full disk keeps what is waiting, and what comes meanwhile is written with it."""
 
-    async def scene() -> None:
-        store = SlowStore()
-        recorder = Recorder(store)
-        recorder.start()
+    async def scene(store: SlowStore, recorder: Recorder) -> None:
         store.failure = StoreError("disk full")
         recorder.granted(authorization(A))
         recorder.granted(authorization(B))
@@ -159,19 +162,15 @@ def test_nothing_is_lost_by_a_failure(said: list[str]) -> None:
         store.failure = None
         await until(lambda: store.place() == "2" and recorder.trouble is None)
         assert store.clients() == {B, C}
-        await recorder.close()
 
-    play(scene)
+    perform(scene)
     assert len([line for line in said if "works again" in line]) == 1
 
 
 def test_what_comes_during_an_attempt_that_fails_is_not_lost() -> None:
     """It was neither in that attempt nor forgotten with it, and its word is the later one."""
 
-    async def scene() -> None:
-        store = SlowStore()
-        recorder = Recorder(store)
-        recorder.start()
+    async def scene(store: SlowStore, recorder: Recorder) -> None:
         store.free.clear()
         recorder.granted(authorization(A))
         recorder.ended(B)
@@ -183,25 +182,20 @@ def test_what_comes_during_an_attempt_that_fails_is_not_lost() -> None:
         await until(lambda: recorder.trouble is not None)
         store.failure = None
         await until(lambda: store.clients() == {B})
-        await recorder.close()
 
-    play(scene)
+    perform(scene)
 
 
 def test_trouble_is_said_once(said: list[str]) -> None:
     """However often it is tried."""
 
-    async def scene() -> None:
-        store = SlowStore()
-        recorder = Recorder(store)
-        recorder.start()
+    async def scene(store: SlowStore, recorder: Recorder) -> None:
         store.failure = StoreError("disk full")
         recorder.granted(authorization(A))
         await until(lambda: len(store.attempts) > 5)
         store.failure = None
-        await recorder.close()
 
-    play(scene)
+    perform(scene)
     assert len([line for line in said if "disk full" in line]) == 1
 
 
@@ -265,10 +259,7 @@ def test_what_is_about_to_be_stored_counts_as_stored() -> None:
 def test_what_is_being_written_counts_as_stored_too() -> None:
     """Also where that write fails in the end."""
 
-    async def scene() -> None:
-        store = SlowStore()
-        recorder = Recorder(store)
-        recorder.start()
+    async def scene(store: SlowStore, recorder: Recorder) -> None:
         for failure in (None, StoreError("disk full")):
             store.failure = failure
             store.free.clear()
@@ -281,9 +272,8 @@ def test_what_is_being_written_counts_as_stored_too() -> None:
             store.free.set()
             assert client in {grant.client for grant in await asking}
         store.failure = None
-        await recorder.close()
 
-    play(scene)
+    perform(scene)
 
 
 # The end

@@ -85,7 +85,7 @@ def test_a_login_from_nowhere_is_ignored() -> None:
     assert ask(dataclasses.replace(LOGIN, client=None)) == Decision(Verdict.IGNORE)
 
 
-@pytest.mark.parametrize("client", ["127.0.0.1", "0.0.0.0", "169.254.1.1", "::1", "fe80::1", "2002:c000:201::1"])  # noqa: S104
+@pytest.mark.parametrize("client", ["127.0.0.1", "0.0.0.0", "169.254.1.1", "::1", "fe80::1", "2002:c000:201::1"])
 def test_a_never_authorized_network_is_refused_whatever_is_configured(client: str) -> None:
     """The built-in networks need no configuration, and trust does not open them."""
     event = dataclasses.replace(LOGIN, client=ClientAddress(client))
@@ -187,11 +187,11 @@ def test_an_unknown_service_is_no_obstacle() -> None:
 
 @unhurried
 @given(
-    st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)),  # noqa: DTZ001 - the zone is added
+    st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)),
     st.timedeltas(timedelta(seconds=1), timedelta(minutes=65535)),
 )
-@example(datetime(9999, 12, 31), timedelta(minutes=65535))  # noqa: DTZ001
-@example(datetime(1, 1, 1), timedelta(minutes=65535))  # noqa: DTZ001
+@example(datetime(9999, 12, 31), timedelta(minutes=65535))
+@example(datetime(1, 1, 1), timedelta(minutes=65535))
 def test_no_stamp_opens_a_window_beyond_a_grace_period_from_now(stamp: datetime, grace: timedelta) -> None:
     """Whatever time a line claims, what is left is more than nothing and at most a grace period, on both clocks."""
     decision = ask(dataclasses.replace(LOGIN, time=stamp.replace(tzinfo=NOW.wall.tzinfo)), Rules(grace=grace))

@@ -20,7 +20,7 @@ LONDON = ZoneInfo("Europe/London")
 @given(
     st.sampled_from(sorted(ZONED)),
     st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Tokyo"]),
-    st.datetimes(datetime(2001, 9, 10), datetime(2200, 1, 1)),  # noqa: DTZ001
+    st.datetimes(datetime(2001, 9, 10), datetime(2200, 1, 1)),
 )
 def test_a_stamp_that_names_its_zone_is_one_moment(style: str, zone: str, written: datetime) -> None:
     """In the repeated hour too, and whatever the line before said."""
@@ -63,7 +63,7 @@ def test_the_hour_that_is_leapt_over_has_no_times_in_any_style(style: str) -> No
 @unhurried
 @given(
     st.sampled_from(YEARLESS),
-    st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)),  # noqa: DTZ001
+    st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)),
     st.integers(-86400, 363 * 86400),
 )
 def test_the_year_left_out_is_found_again_in_every_style(style: str, written: datetime, later: int) -> None:

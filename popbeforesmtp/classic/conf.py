@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from popbeforesmtp.classic.expression import Code, Evaluation, NotUnderstoodError, Value, as_text, joined, target_of
-from popbeforesmtp.classic.perl import BLOCKS, Statement, Token, is_operator, statements
+from popbeforesmtp.classic.expression import Evaluation, target_of
+from popbeforesmtp.classic.perl import BLOCKS, Statement, statements
+from popbeforesmtp.classic.tokens import Token, is_operator
+from popbeforesmtp.classic.values import Code, NotUnderstoodError, Value, as_text, joined
 from popbeforesmtp.errors import ConfigError, NotPermittedError
 
 LOGTIME = r"(\w\w\w +\d+ \d+:\d+:\d+)"

@@ -1,59 +1,30 @@
 """Evaluates Perl expressions that only set something: texts, numbers, arithmetic, concatenation, lists, variables."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from popbeforesmtp.classic.perl import Token, is_operator
+from popbeforesmtp.classic.tokens import Token, is_operator
+from popbeforesmtp.classic.values import (
+    LONGEST,
+    Code,
+    NotUnderstoodError,
+    Value,
+    as_list,
+    as_scalar,
+    as_text,
+    calculated,
+    joined,
+    number_of,
+)
 
-_BIGGEST = 10**15  # of numbers; a duration has six digits
-_LONGEST = 65_536  # letters of a text
 _MOST = 10_000  # values of a list
-_DIGITS = 100  # of a number
 _DEEPEST = 50  # brackets in brackets
 _SURROGATE = re.compile("[\ud800-\udfff]")  # a byte that is no UTF-8
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "e": "\x1b", "f": "\f"}
 _INTERPOLATED = re.compile(r"\\(.)|\$\{(\w+)\}|\$(\w+)(?:\{'?(\w+)'?\}|\[(\d+)\])?|@(\w+)", re.DOTALL)
-_INTEGER = re.compile(r"\s*[+-]?[0-9]+(?:\.[0-9]*)?")
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A reference to a subroutine, or one without a name."""
-
-    name: str | None
-    empty: bool = False  # it does nothing
-
-
-Value = str | int | float | Code | list["Value"] | None
-
 
 Known = Callable[[str], Value]
 """Returns what a variable holds, by its name with its sigil."""
-
-
-class NotUnderstoodError(Exception):
-    """An expression is more than a setting."""
-
-
-def as_text(value: Value) -> str:
-    """Write a value as Perl does."""
-    if isinstance(value, float):
-        return f"{value:.15g}"
-    return "" if value is None else str(value)
-
-
-def as_integer(value: Value) -> int:
-    """Read a value as a whole number, as Perl does: what does not begin with one is 0."""
-    match = _INTEGER.match(as_text(value))
-    return int(max(-_BIGGEST, min(float(match[0]), _BIGGEST))) if match is not None else 0
-
-
-def joined(left: str, right: str) -> str:
-    """Write two texts as one. Raises NotUnderstoodError where that would be too long."""
-    if len(left) + len(right) > _LONGEST:
-        raise NotUnderstoodError
-    return left + right
 
 
 def target_of(tokens: Sequence[Token]) -> str | None:
@@ -106,15 +77,15 @@ class Evaluation:
         while operator := self._accept("+", "-", "."):
             right = self._product()
             if operator == ".":
-                left = joined(as_text(_scalar(left)), as_text(_scalar(right)))
+                left = joined(as_text(as_scalar(left)), as_text(as_scalar(right)))
             else:
-                left = _calculated(operator, left, right)
+                left = calculated(operator, left, right)
         return left
 
     def _product(self) -> Value:
         left = self._power()
         while operator := self._accept("*", "/", "%"):
-            left = _calculated(operator, left, self._power())
+            left = calculated(operator, left, self._power())
         return left
 
     def _power(self) -> Value:
@@ -123,9 +94,9 @@ class Evaluation:
             raise NotUnderstoodError
         try:
             if self._accept("-"):
-                return _calculated("-", 0, self._power())
+                return calculated("-", 0, self._power())
             left = self._primary()
-            return _calculated("**", left, self._power()) if self._accept("**") else left
+            return calculated("**", left, self._power()) if self._accept("**") else left
         finally:
             self._depth -= 1
 
@@ -136,7 +107,7 @@ class Evaluation:
         self._at += 1
         match token.kind:
             case "number":
-                return _number(token.text)
+                return number_of(token.text)
             case "single":
                 return re.sub(r"\\([\\'])", r"\1", token.text)
             case "double":
@@ -206,7 +177,7 @@ class Evaluation:
             nonlocal length
             found = value_of(match)
             length += len(found)
-            if length > _LONGEST:
+            if length > LONGEST:
                 raise NotUnderstoodError
             return found
 
@@ -217,60 +188,6 @@ class Evaluation:
             if array is not None:
                 return " ".join(map(as_text, as_list(self._known(f"@{array}"))))
             subscript = f"{{{key}}}" if key else f"[{index}]" if index else ""
-            return as_text(_scalar(self._known(f"${braced or name}{subscript}")))
+            return as_text(as_scalar(self._known(f"${braced or name}{subscript}")))
 
         return _INTERPOLATED.sub(put, text)
-
-
-def as_list(value: Value) -> Iterator[Value]:
-    """Give the values of a list, or the one that there is."""
-    yield from value if isinstance(value, list) else [value]
-
-
-def _scalar(value: Value) -> Value:
-    if isinstance(value, Code | list):
-        raise NotUnderstoodError
-    return value
-
-
-def _number(text: str) -> int | float:
-    text = text.replace("_", "")
-    if len(text) > _DIGITS:
-        raise NotUnderstoodError
-    if text[:2].lower() in ("0x", "0b"):
-        return int(text, 0)
-    if re.fullmatch(r"0[0-7]+", text):
-        return int(text, 8)
-    return int(text) if text.isdigit() else float(text)
-
-
-def _calculated(operator: str, left: Value, right: Value) -> Value:
-    one, other = (_numeric(_scalar(side)) for side in (left, right))
-    try:
-        match operator:
-            case "+":
-                result: int | float = one + other
-            case "-":
-                result = one - other
-            case "*":
-                result = one * other
-            case "/":
-                result = one / other
-            case "%":
-                result = int(one) % int(other)
-            case _:
-                result = one**other if abs(other) < 64 else _BIGGEST
-    except (ArithmeticError, ValueError):
-        raise NotUnderstoodError from None
-    if isinstance(result, complex) or abs(result) >= _BIGGEST:
-        raise NotUnderstoodError
-    return int(result) if float(result).is_integer() else result
-
-
-def _numeric(value: Value) -> int | float:
-    if isinstance(value, int | float):
-        return value
-    text = as_text(value)
-    if not re.fullmatch(r"\s*[+-]?[0-9]+(?:\.[0-9]*)?\s*", text):
-        raise NotUnderstoodError
-    return float(text)

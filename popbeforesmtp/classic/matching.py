@@ -3,10 +3,13 @@
 import re
 
 from popbeforesmtp.classic.conf import Conf, Setting, default
-from popbeforesmtp.classic.expression import as_text
+from popbeforesmtp.classic.header import Header, take_header
 from popbeforesmtp.classic.options import Options
-from popbeforesmtp.classic.pattern import CannotConvertError, Header, message_pattern, server_of, take_header
+from popbeforesmtp.classic.pattern import message_pattern
+from popbeforesmtp.classic.perlre import CannotConvertError
 from popbeforesmtp.classic.plan import ClassicPattern, Plan, quoted
+from popbeforesmtp.classic.servers import server_of
+from popbeforesmtp.classic.values import as_text
 from popbeforesmtp.model import EventKind
 
 HOLD = "24h"
@@ -99,7 +102,7 @@ def _convert_each(plan: Plan, options: Options) -> None:
     """Make formats of patterns of which each reads one line."""
     plan.formats = []
     replaced: dict[str, list[ClassicPattern]] = {}
-    own: dict[tuple[str, ...], list[tuple[str, str, bool]]] = {}
+    own: dict[tuple[str, ...], list[tuple[EventKind, str]]] = {}
     for pattern in plan.patterns:
         server = None if options.classic_patterns else server_of(pattern.text)
         if server is not None:
@@ -108,12 +111,12 @@ def _convert_each(plan: Plan, options: Options) -> None:
         _insisted(plan, pattern, options)
         try:
             header = take_header(pattern.text)
-            message = message_pattern(header.message, address=True, user=pattern.event is EventKind.LOGIN)
+            match = message_pattern(header.message, address=True, user=pattern.event is EventKind.LOGIN)
         except CannotConvertError as error:
             _cannot(plan, pattern, error)
             continue
         _say_host(plan, pattern, header)
-        own.setdefault(header.programs, []).append((pattern.event, message.match, message.has_user))
+        own.setdefault(header.programs, []).append((pattern.event, match))
     for name, patterns in replaced.items():
         _say_replaced(plan, name, patterns)
         plan.formats.append(name)
@@ -151,7 +154,7 @@ def _take_processes(conf: Conf, plan: Plan, options: Options) -> None:
 
 def _convert_processes(plan: Plan, process: ClassicPattern) -> None:
     plan.formats = []
-    entries: list[tuple[str, str, bool]] = []
+    entries: list[tuple[EventKind, str]] = []
     programs: tuple[str, ...] = ()
     pattern = process
     try:
@@ -159,20 +162,20 @@ def _convert_processes(plan: Plan, process: ClassicPattern) -> None:
         for pattern in plan.patterns:
             text = pattern.text
             header = take_header(text if text.startswith(("^", "[LOGTIME]")) else process.text + ".*?(?:" + text + ")")
-            message = message_pattern(
+            match = message_pattern(
                 header.message, address=pattern.event is EventKind.CONNECT, user=pattern.event is EventKind.LOGIN
             )
-            entries.append((pattern.event, message.match, message.has_user or pattern.event is not EventKind.LOGIN))
+            entries.append((pattern.event, match))
     except CannotConvertError as error:
         _cannot(plan, pattern, error)
         return
     if any(pattern.event is EventKind.FAILURE for pattern in plan.patterns):
-        entries.append((EventKind.CONNECT, _KEEP_WAITING, True))  # any other line changes nothing
+        entries.append((EventKind.CONNECT, _KEEP_WAITING))  # any other line changes nothing
     _add_own(plan, 1, programs, entries, join="pid")
 
 
 def _add_own(
-    plan: Plan, number: int, programs: tuple[str, ...], entries: list[tuple[str, str, bool]], join: str | None
+    plan: Plan, number: int, programs: tuple[str, ...], entries: list[tuple[EventKind, str]], join: str | None
 ) -> None:
     """Write a format file of the administrator's own patterns."""
     name = f"classic-{number}"
@@ -185,9 +188,9 @@ def _add_own(
         'account = "unknown"  # where no part of the pattern is the account; name it (?P<user>…)',
         'attacker = "nobody has looked: can a name that a stranger sends make such a line?"',
     ]
-    ranked = sorted(entries, key=lambda entry: (entry[1] == _KEEP_WAITING, order.index(EventKind(entry[0]))))
-    for event, match, _ in ranked:
-        lines += ["", "[[pattern]]", f'event = "{EventKind(event).value}"']
+    ranked = sorted(entries, key=lambda entry: (entry[1] == _KEEP_WAITING, order.index(entry[0])))
+    for event, match in ranked:
+        lines += ["", "[[pattern]]", f'event = "{event.value}"']
         lines += [f'join = "{join}"'] if join is not None else []
         lines.append(f"match = '''{match}'''" if "'''" not in match else f"match = {quoted(match)}")
     plan.own[name] = "\n".join(lines) + "\n"

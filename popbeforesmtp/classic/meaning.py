@@ -11,11 +11,12 @@ from pathlib import Path
 from popbeforesmtp.addresses import parse_network
 from popbeforesmtp.classic import matching
 from popbeforesmtp.classic.conf import Conf, default
-from popbeforesmtp.classic.expression import Code, as_integer, as_text
 from popbeforesmtp.classic.options import Options
 from popbeforesmtp.classic.plan import DEBIAN, LOGS, Plan, own_rules
+from popbeforesmtp.classic.values import Code, as_integer, as_text
+from popbeforesmtp.rulesettings import LONGEST
 
-_LONGEST_GRACE = 65535 * 60  # seconds
+_LONGEST_GRACE = int(LONGEST.total_seconds())
 _TIMINGS = ("interval", "maxinterval", "adjustafter", "resetafter", "tail")
 _OUTPUTS = {
     "tie_DB": "postfix",

@@ -11,7 +11,7 @@ import regex
 
 from popbeforesmtp import wiring
 from popbeforesmtp.addresses import ClientAddress, parse_address
-from popbeforesmtp.classic.pattern import as_regex
+from popbeforesmtp.classic.perlre import as_regex
 from popbeforesmtp.classic.plan import ClassicPattern, Plan
 from popbeforesmtp.errors import NotPermittedError, UnavailableError
 from popbeforesmtp.lines import UNPACK, UNREADABLE, LineCutter

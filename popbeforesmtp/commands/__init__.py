@@ -25,4 +25,4 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def write_json(value: object) -> None:
     """Write one JSON value on a line of standard output."""
-    print(json.dumps(value))  # noqa: T201
+    print(json.dumps(value))

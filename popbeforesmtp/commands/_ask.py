@@ -23,7 +23,7 @@ def authorizations(settings: Settings) -> list[dict[str, Any]]:
     clock = SystemClock()
     store = wiring.open_store(settings.store, clock, make=False)
     try:
-        print("pop-before-smtp: no daemon is running; this is what the store holds", file=sys.stderr)  # noqa: T201
+        print("pop-before-smtp: no daemon is running; this is what the store holds", file=sys.stderr)
         now = clock.now()
         return [report.describe(entry, now) for entry in store.load(now)]
     finally:
@@ -75,4 +75,4 @@ def moment(span: str | None, until: str | None) -> str | None:
 
 def say(sentence: str) -> None:
     """Write a line for people on standard output."""
-    print(sentence)  # noqa: T201
+    print(sentence)

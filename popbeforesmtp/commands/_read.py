@@ -34,7 +34,7 @@ def whole_lines(name: str | None) -> Iterator[tuple[bytes, int]]:
     except UNREADABLE as error:
         raise DataError(f"{name}: cannot be read: {error}") from None
     if cutter.pending:
-        print(f"pop-before-smtp: {name}: the last line has no line end and was not read", file=sys.stderr)  # noqa: T201
+        print(f"pop-before-smtp: {name}: the last line has no line end and was not read", file=sys.stderr)
 
 
 @contextmanager

@@ -16,19 +16,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer."""
+    """Say whether the address may relay; return 1 if not."""
     from datetime import UTC, datetime
 
     from popbeforesmtp import config
-    from popbeforesmtp.addresses import parse_address
-    from popbeforesmtp.commands._ask import authorizations, say
+    from popbeforesmtp.commands._ask import address, authorizations, say
     from popbeforesmtp.control import ask
-    from popbeforesmtp.errors import UsageError
-    from popbeforesmtp.text import duration, escape, local
+    from popbeforesmtp.text import duration, local
 
-    client = parse_address(arguments.address)
-    if client is None:
-        raise UsageError(f"{escape(arguments.address)!r} is no IPv4 or IPv6 address")
+    client = address(arguments.address)
     settings = config.load(arguments.config)
     answer = ask(settings.control, "check", address=client)
     if answer is None:

@@ -27,19 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look."""
+    """Examine every link; return 1 if any is wrong."""
     from dataclasses import asdict
 
     from popbeforesmtp import config, wiring
-    from popbeforesmtp.addresses import parse_address
     from popbeforesmtp.clock import SystemClock
-    from popbeforesmtp.commands._ask import say
-    from popbeforesmtp.errors import UsageError
+    from popbeforesmtp.commands._ask import address, say
     from popbeforesmtp.links import Level, Machine, examine
     from popbeforesmtp.text import escape
 
-    if arguments.live and parse_address(arguments.live) is None:
-        raise UsageError(f"{escape(arguments.live)!r} is no IPv4 or IPv6 address")
+    if arguments.live:
+        address(arguments.live)  # complains
     settings = config.load(arguments.config)
     wiring.check(settings)
     findings = list(examine(Machine(settings, SystemClock(), arguments.live)))

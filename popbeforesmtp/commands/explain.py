@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain."""
+    """Show what the daemon knows of an address or account; return 1 if it may not relay."""
     from popbeforesmtp import config
     from popbeforesmtp.commands._ask import order, say
 

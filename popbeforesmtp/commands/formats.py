@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _test(names, arguments.samples, arguments.formats_dir)
     if arguments.action == "show":
         for name in names:
-            print(wiring.format_text(name, arguments.formats_dir or wiring.FORMATS), end="")  # noqa: T201
+            print(wiring.format_text(name, arguments.formats_dir or wiring.FORMATS), end="")
     elif arguments.json:
         write_json([wiring.describe_format(known[name]) for name in names])
     else:
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             programs = (
                 " ".join(program.decode() for program in known[name].programs) or "a log of its own, without programs"
             )
-            print(f"{name:14} {known[name].title}\n{'':14} {programs}")  # noqa: T201
+            print(f"{name:14} {known[name].title}\n{'':14} {programs}")
     return 0
 
 
@@ -62,9 +62,9 @@ def _test(names: list[str], folder: Path | None, formats: Path | None) -> int:
     for sample in samples:
         complaints = _complaints(sample, formats)
         wrong += bool(complaints)
-        print(f"{sample.name}: {'as labelled' if not complaints else f'{len(complaints)} lines differ'}")  # noqa: T201
+        print(f"{sample.name}: {'as labelled' if not complaints else f'{len(complaints)} lines differ'}")
         for complaint in complaints:
-            print(f"  {complaint}", file=sys.stderr)  # noqa: T201
+            print(f"  {complaint}", file=sys.stderr)
     return 1 if wrong else 0
 
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Grant."""
+    """Have the daemon grant, and say until when."""
     from datetime import datetime
 
     from popbeforesmtp import config

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List."""
+    """Show the authorizations that are asked for, in the order that is asked for."""
     from datetime import UTC, datetime
 
     from tabulate import tabulate

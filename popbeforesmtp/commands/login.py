@@ -12,7 +12,7 @@ from pathlib import Path
 
 from popbeforesmtp.errors import UnavailableError
 
-_SECONDS = 1.0
+_SECONDS = 1.0  # that a login may be held up by us
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tell it."""
+    """Tell the daemon, and become the command that is to be run then. Raises UnavailableError."""
     address = arguments.address or os.environ.get("IP", "")
     account = arguments.account or os.environ.get("USER", "")
     _tell(arguments.socket, f"service={arguments.service} address={address} user={account}")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Migrate."""
+    """Write what the configuration comes to, and say what is not carried over; return 1 if anything is not."""
     from popbeforesmtp.classic import conf, meaning, toml
     from popbeforesmtp.classic.options import Options
     from popbeforesmtp.classic.plan import Weight
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         _write(arguments.into, text, plan)
     for weight in (Weight.STOP, Weight.LOST):
         for finding in plan.of(weight):
-            print(f"pop-before-smtp: {finding.sentence(plan.path)}", file=sys.stderr)  # noqa: T201
+            print(f"pop-before-smtp: {finding.sentence(plan.path)}", file=sys.stderr)
     return 1 if plan.of(Weight.STOP) or plan.of(Weight.LOST) else 0
 
 
@@ -66,7 +66,7 @@ def _write(folder: Path, text: str, plan: "Plan") -> None:
                 file.write(content)
         except OSError as error:
             raise CannotCreateError(f"{path}: cannot be written: {error.strerror}") from None
-        print(path)  # noqa: T201
+        print(path)
 
 
 def _check(log: str, plan: "Plan") -> int:
@@ -85,8 +85,6 @@ def _check(log: str, plan: "Plan") -> int:
         if difference is not None:
             different += 1
             shown = escape(line.text.decode("utf-8", "surrogateescape"))
-            print(f"{log}:{line.number}: {difference}: {shown}")  # noqa: T201
-    print(  # noqa: T201
-        f"pop-before-smtp: {log}: {number} lines, {logins} logins, {different} read differently", file=sys.stderr
-    )
+            print(f"{log}:{line.number}: {difference}: {shown}")
+    print(f"pop-before-smtp: {log}: {number} lines, {logins} logins, {different} read differently", file=sys.stderr)
     return different

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Revoke."""
+    """Have the daemon revoke, and say who may no longer relay."""
     from datetime import datetime
 
     from popbeforesmtp import config

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Be the daemon."""
+    """Read the configuration, and be the daemon, in the foreground or detached."""
     import os
     import signal
     from dataclasses import replace

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Scan."""
+    """Show what the lines mean; return 1 if none means anything."""
     from popbeforesmtp.commands._summary import Summary
 
     summary, engine = Summary(), _engine(arguments.format, arguments.formats_dir)
@@ -47,9 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
         for line, event in _events(name, arguments.origin, summary, engine):
             write_json(_object(shown, line, event)) if arguments.json else _row(shown, line, event)
     if arguments.summary:
-        print(summary.table())  # noqa: T201
+        print(summary.table())
     elif not arguments.json:
-        print(summary.sentence(), file=sys.stderr)  # noqa: T201
+        print(summary.sentence(), file=sys.stderr)
     return 0 if summary.events else 1
 
 
@@ -124,7 +124,7 @@ def _explain(name: str | None, origin: str, summary: "Summary", engine: "Formats
 
     for number, line, message, event in _lines(name, origin, engine):
         summary.line(message, event, empty=not line)
-        print(f"{name or 'journal'}:{number}: {reading.explain(line, message, event, engine)}")  # noqa: T201
+        print(f"{name or 'journal'}:{number}: {reading.explain(line, message, event, engine)}")
 
 
 def _count(name: str | None, origin: str, summary: "Summary", engine: "Formats") -> None:
@@ -166,4 +166,4 @@ def _row(name: str, line: int, event: "SessionEvent") -> None:
 
     time = "-" if event.time is None else local(event.time)
     what = f"{event.kind:7} {escape(event.service or '-'):5} {event.client or '-':15}"
-    print(f"{name}:{line}: {time} {what} {escape(event.user or '-')}")  # noqa: T201
+    print(f"{name}:{line}: {time} {what} {escape(event.user or '-')}")

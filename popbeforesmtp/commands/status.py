@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Say it."""
+    """Show how the daemon is doing; return 1 if there is something to look at."""
     from popbeforesmtp import config
     from popbeforesmtp.commands._ask import authorizations
     from popbeforesmtp.control import ask

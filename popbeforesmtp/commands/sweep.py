@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Sweep."""
+    """Make every map true where no daemon does. Raises the first error, with the sentences of all."""
     from popbeforesmtp import config, wiring
     from popbeforesmtp.classic import bridge
     from popbeforesmtp.control import ask
@@ -43,9 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     errors: list[PopBeforeSmtpError] = []
     try:
         settings = bridge.load(arguments.config)
-    except (
-        PopBeforeSmtpError
-    ) as error:  # a daemon that was started before somebody broke it has left its maps all the same
+    except PopBeforeSmtpError as error:
+        # A daemon that was started before somebody broke the configuration has left its maps all the same.
         settings = config.Settings()
         errors.append(error)
     try:  # a daemon that is being removed has been stopped

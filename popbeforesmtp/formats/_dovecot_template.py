@@ -12,6 +12,23 @@ from itertools import pairwise
 from pathlib import Path
 
 from popbeforesmtp.errors import ConfigError, DataError
+from popbeforesmtp.formats._dovecot_shapes import (
+    ADDRESS,
+    END,
+    FAILURE,
+    HEAD,
+    KINDS,
+    MAY_BE_EMPTY,
+    ONCE,
+    PID,
+    PLAIN,
+    PROXIED,
+    RIP,
+    SHAPES,
+    SUCCESS,
+    UNPROXIED,
+    USER,
+)
 from popbeforesmtp.formats._format import Format, parse
 
 _DEFAULTS = {
@@ -21,94 +38,8 @@ _DEFAULTS = {
 }
 """What Dovecot 2.3 has where an administrator set nothing (doveconf -d)."""
 
-_ADDRESS = r"[0-9A-Fa-f.:]{2,45}"
-_CIPHER = (
-    r"(?:[A-Za-z]{3,4}v[0-9.]{1,3}[ ]with[ ]cipher[ ][A-Za-z0-9_-]{1,64}[ ]\([0-9]{1,4}/[0-9]{1,4}[ ]bits\)"
-    r"(?:[ ][A-Za-z0-9_-]{1,40})?|\(proxied\))"
-)
-_PORT = r"[0-9]{1,5}+"
-_PID = r"[0-9]{1,10}+"
-_USER = "user"
-_RIP = "rip"
-
-# What stands for each variable; name and address are made where they are used. login-common/client-common.c.
-_SHAPES = {
-    "mechanism": r"(?P<mechanism>[A-Za-z0-9_-]{1,40}+)",
-    "lip": _ADDRESS + "+",
-    "port": _PORT,
-    "pid": _PID,
-    "service": r"(?:pop3|imap|sieve|managesieve|submission)",
-    "mail_pid": rf"(?P<mail_pid>{_PID})",
-    "secured": r"(?:(?P<tls>TLS|TSL)|secured)",
-    "cipher": _CIPHER,
-    "session": r"(?P<session>[A-Za-z0-9+/=]{1,64}+)",
-}
-_VARIABLES = {
-    _USER: ("u", "user"),
-    _RIP: ("r", "rip", "remote_ip"),
-    "mechanism": ("m", "mech", "mechanism"),
-    "lip": ("l", "lip", "local_ip", "real_lip", "real_local_ip", "real_rip", "real_remote_ip"),
-    "port": ("a", "b", "lport", "rport", "local_port", "remote_port", "real_lport", "real_rport"),
-    "pid": ("p", "pid", "process:pid"),
-    "service": ("s", "service", "protocol"),
-    "mail_pid": ("e", "mail_pid", "mpid"),
-    "secured": ("c", "secured"),
-    "cipher": ("k", "ssl_security"),
-    "session": ("session",),
-}
-_KINDS = {name: kind for kind, names in _VARIABLES.items() for name in names}
-_MAY_BE_EMPTY = frozenset({"mail_pid", "secured", "cipher", "session"})
-_ONCE = frozenset({_USER, _RIP, "mechanism", "mail_pid", "session"})  # each a group, and a group has one place
 _VARIABLE = re.compile(r"%[LU]?(?:\{([^{}]*)\}|([A-Za-z$%]))")  # L and U change no more than the letters
 _LABEL = re.compile(r"[A-Za-z_]{2,20}[=:<\[(]+\Z")
-_SUCCESS = "(?:Login|Logged[ ]in)"
-_FAILURE = (
-    r"(?:Disconnected|Aborted[ ]login|Login[ ]aborted)[^<>()\n]{0,200}"
-    r"(?:\((?:size=[0-9]{1,10})?\)[^<>()\n]{0,200})?"
-    r"[ ]\((?:auth[ ]failed|authorization[ ]failed|user[ ]disabled|password[ ]expired)"
-    r"(?:,[ ][0-9]{1,9}(?:[ ]attempts|/[0-9]{1,9}[ ]successful[ ]auths)(?:[ ]in[ ][0-9]{1,9}[ ]secs)?)?\)"
-    r"(?:[ ]\([a-z_]{1,40}\))?"
-)
-_PLAIN = r'[^\x00-\x20\x7f<>()\[\],="]{1,128}+'
-_TO = r"(?:[A-Za-z0-9._\[\]-]|:(?![ ])){1,255}"
-_PROXY = rf"proxy\({_PLAIN}(?:,[A-Za-z0-9.:_\[\]-]{{1,255}}+)?\):[ ]"
-_NOTE = r"(?:[ ]\([^\x00-\x1f\x7f()]{1,300}+\))?"
-_PROXIED = "\n".join(
-    (
-        rf"{_PROXY}[Ss]tarted[ ]proxying[ ]to[ ]<?{_TO}>?(?::[0-9]{{1,5}}+)?(?:/{_PLAIN})?",
-        rf"{_NOTE}(?:[ ]from[ ]{_TO})?(?:[ ]as[ ]user[ ]{_PLAIN})?{_NOTE}{_NOTE}",
-    )
-)
-_UNPROXIED = (
-    rf"{_PROXY}(?:disconnecting[ ]{_ADDRESS}+|Disconnected[ ]by[ ](?:client|server|proxy)"
-    r"|Killed[ ]by[ ](?:admin|director))"
-    r"[^\x00-\x1f\x7f<>]{0,400}?"
-)
-"""What the login proxy writes in place of the word; see dovecot.toml. Anybody may come as far as the server behind it,
-so no name has a delimiter here."""
-_END = (
-    r"(?:Disconnected(?:[ ]for[ ]inactivity)?|Logged[ ]out|Connection[ ]closed|Server[ ]shutting[ ]down\.)"
-    r"[^<>\n]{0,300}?"
-    "\n"
-    r"(?:,?[ ][a-z_]{1,20}+=[0-9a-f]{1,64}+(?:/[0-9]{1,20}+)?){1,20}"
-)
-"""How a session ends: a reason, and numbers as imap_logout_format and pop3_logout_format name them."""
-_HEAD = """\
-title = "Dovecot, by its own settings"
-programs = ["dovecot"]
-own_log = true
-begins = ["pop3-login: ", "imap-login: ", "managesieve-login: ", "submission-login: ", {begins}]
-services = { POP3 = "pop3", IMAP = "imap" }
-log = ["where dovecot.conf says"]
-address = "on the login line, where login_log_format_elements has it"
-attacker = "user; mechanism, in failures"
-checked = "made of login_log_format, login_log_format_elements and mail_log_prefix"
-
-[journal]
-units = ["dovecot.service"]
-uids = [0]
-exes = ["/usr/lib/dovecot/log", "/usr/libexec/dovecot/log", "/usr/local/libexec/dovecot/log"]
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +86,16 @@ def pattern(login_log_format: str, login_log_format_elements: str, mail_log_pref
     _check(elements)
     before, between, after, word_first = _layout(login_log_format)
     begins, prefix = _prefix(mail_log_prefix)
-    text = _HEAD.replace("{begins}", ", ".join(f'"{begin}"' for begin in begins))
-    words = (("login", _SUCCESS), ("failure", _FAILURE), ("login", _PROXIED), ("logout", _UNPROXIED))
+    text = HEAD.replace("{begins}", ", ".join(f'"{begin}"' for begin in begins))
+    words = (("login", SUCCESS), ("failure", FAILURE), ("login", PROXIED), ("logout", UNPROXIED))
     for event, word in words:
-        listed = _elements(elements, event, proxied=word in (_PROXIED, _UNPROXIED))
+        listed = _elements(elements, event, proxied=word in (PROXIED, UNPROXIED))
         body = [_literal(before), word, _literal(between), listed, _literal(after)]
         if not word_first:
             body[1], body[3] = body[3], body[1]
         services = "pop3|imap|managesieve|submission" if event == "login" else "pop3|imap"
         text += _entry(event, [rf"(?P<service>{services})-login:[ ](?:Info:[ ])?", *body])
-    text += _entry("logout", [prefix, _END])
+    text += _entry("logout", [prefix, END])
     parse("dovecot", text)
     return text
 
@@ -180,9 +111,9 @@ def _parts(setting: str, text: str) -> list[_Part]:
             parts.append(_Part(text="%"))
             continue
         name = short or _plain_name(long)
-        if name not in _KINDS:
+        if name not in KINDS:
             raise DataError(f"{setting}: {match[0]} may hold anything, or is not known; leave it out")
-        parts.append(_Part(kind=_KINDS[name]))
+        parts.append(_Part(kind=KINDS[name]))
     parts.append(_Part(text=text[end:]))
     if "%" in "".join(part.text for part in parts if part.text != "%"):
         raise DataError(f"{setting}: {text!r} has a % that names nothing")
@@ -199,22 +130,22 @@ def _check(elements: list[list[_Part]]) -> None:
     """Refuse what cannot be read in one way only."""
     setting = "login_log_format_elements"
     kinds = [part.kind for element in elements for part in element if part.kind]
-    if _RIP not in kinds:
+    if RIP not in kinds:
         raise DataError(f"{setting}: there is no %{{remote_ip}} (%r), so nobody can be authorized")
-    if _USER not in kinds:
+    if USER not in kinds:
         raise DataError(f"{setting}: there is no %{{user}} (%u), so nobody knows who logged in")
-    for kind in _ONCE:
+    for kind in ONCE:
         if kinds.count(kind) > 1:
             raise DataError(f"{setting}: {kind} stands there twice, and may not mean the same each time")
     for element in elements:
         for one, other in pairwise(element):
             if one.kind and other.kind:
                 raise DataError(f"{setting}: nothing stands between {one.kind} and {other.kind}")
-            if one.kind == _RIP and other.text[:1] in "0123456789abcdefABCDEF." and other.text:
+            if one.kind == RIP and other.text[:1] in "0123456789abcdefABCDEF." and other.text:
                 raise DataError(f"{setting}: {other.text!r} behind the address looks like a part of it")
-    if kinds.index(_USER) < kinds.index(_RIP):
-        element = next(element for element in elements if any(part.kind == _RIP for part in element))
-        place = next(number for number, part in enumerate(element) if part.kind == _RIP)
+    if kinds.index(USER) < kinds.index(RIP):
+        element = next(element for element in elements if any(part.kind == RIP for part in element))
+        place = next(number for number, part in enumerate(element) if part.kind == RIP)
         label = _LABEL.search(element[place - 1].text) if place else None
         literals = "".join(part.text for each in elements for part in each)
         if label is None or literals.count(label[0]) > 1:
@@ -245,9 +176,9 @@ def _layout(login_log_format: str) -> tuple[str, str, str, bool]:
 
 def _elements(elements: list[list[_Part]], event: str, *, proxied: bool) -> str:
     """Write the elements as a pattern: those that may be empty are left out by Dovecot together with their comma."""
-    needed = [not any(part.kind in _MAY_BE_EMPTY for part in element) for element in elements]
+    needed = [not any(part.kind in MAY_BE_EMPTY for part in element) for element in elements]
     if event == "failure":
-        needed = [any(part.kind in (_USER, _RIP) for part in element) for element in elements]
+        needed = [any(part.kind in (USER, RIP) for part in element) for element in elements]
     first = needed.index(True)
     text = ""
     for number, element in enumerate(elements):
@@ -265,20 +196,20 @@ def _elements(elements: list[list[_Part]], event: str, *, proxied: bool) -> str:
 def _shape(element: list[_Part], place: int, event: str, *, proxied: bool) -> str:
     """Write one part of an element as a pattern."""
     part = element[place]
-    if part.kind == _USER and proxied:
-        return f"(?P<user>{_PLAIN})"
-    if part.kind == _USER:
+    if part.kind == USER and proxied:
+        return f"(?P<user>{PLAIN})"
+    if part.kind == USER:
         return (
             r"(?P<user>[^\n]{0,2000})"
             if event == "failure"
             else r"(?P<user>[^\x00-\x1f\x7f<>,=()\[\]:;]{1,340}+|[^\x00-\x1f\x7f]{1,340})"
         )
-    if part.kind == _RIP:
+    if part.kind == RIP:
         followed = place + 1 < len(element) and element[place + 1].text.startswith(":")
-        return f"(?P<address>{_ADDRESS}{'' if followed else '+'})"
+        return f"(?P<address>{ADDRESS}{'' if followed else '+'})"
     if part.kind == "secured" and event == "failure":
         return r"(?:secured|TSL|TLS(?:[ ]handshaking)?(?::[ ][^<>,\n]{1,300}+)?)"
-    return _SHAPES[part.kind] if part.kind else _literal(part.text)
+    return SHAPES[part.kind] if part.kind else _literal(part.text)
 
 
 def _prefix(mail_log_prefix: str) -> tuple[list[str], str]:
@@ -297,11 +228,11 @@ def _prefix(mail_log_prefix: str) -> tuple[list[str], str]:
     if not mail_log_prefix.endswith((": ", ". ")) or len(set(kinds)) != len(kinds):
         raise DataError("mail_log_prefix: it must have each variable once, and end with a colon or dot and a blank")
     shapes = {
-        **_SHAPES,
+        **SHAPES,
         "service": r"(?P<service>pop3|imap|POP3|IMAP)(?:-hibernate)?",
-        "pid": rf"(?P<mail_pid>{_PID})",
-        _USER: r"(?P<user>[^\x00-\x1f\x7f()<>]{1,1000}+|[^\x00-\x1f\x7f]{1,1000})",
-        _RIP: _ADDRESS,
+        "pid": rf"(?P<mail_pid>{PID})",
+        USER: r"(?P<user>[^\x00-\x1f\x7f()<>]{1,1000}+|[^\x00-\x1f\x7f]{1,1000})",
+        RIP: ADDRESS,
     }
     pattern = "".join(shapes[part.kind] if part.kind else _literal(part.text) for part in parts)
     return [label + name for name in ("pop3", "imap", "POP3", "IMAP")], pattern + "(?:Info:[ ])?"

@@ -7,14 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from popbeforesmtp.errors import ConfigError, DataError
 from popbeforesmtp.formats import Kind
 from popbeforesmtp.model import EventKind, Sender
-
-if TYPE_CHECKING:
-    import regex
 
 _GROUPS = frozenset({"address", "mail_pid", "mechanism", "port", "service", "session", "tls", "user"})
 _KEYS = {
@@ -34,7 +31,6 @@ _KEYS = {
 }
 _NOTES = {"log", "address", "attacker", "checked"}  # what a file promises, for people
 _PATTERN_KEYS = {"event", "match", "join", "once"}
-_SECONDS = 0.05  # that a pattern of the administrator's may take for one line
 _JOINS = ("session", "mail_pid", "port", "pid")
 _TRANSPORTS = ("syslog", "stdout", "journal")  # systemd.journal-fields(7); the kernel and journald write no logins
 
@@ -163,7 +159,9 @@ def parse(name: str, text: str) -> Format:
 
 def parse_limited(name: str, text: str) -> Format:
     """Read the text of a format file whose patterns are not ours: they are given little time. Raises DataError."""
-    return _parse(name, text, _compile_limited)
+    from popbeforesmtp.formats._limited import compile_limited  # imports regex; few have formats of their own
+
+    return _parse(name, text, compile_limited)
 
 
 def load_file(path: Path) -> Format:
@@ -228,39 +226,6 @@ def _pattern(entry: Mapping[str, Any], compiled: _Compile, *, checked: bool) -> 
 
 def _compile(text: bytes) -> re.Pattern[bytes]:
     return re.compile(text, re.VERBOSE)
-
-
-class _Limited:
-    """A pattern that is not ours: whatever it is, it may not keep the others waiting."""
-
-    def __init__(self, text: bytes) -> None:
-        """Raises ValueError where it is no expression."""
-        import regex  # only who has formats of their own needs it
-
-        try:
-            self._pattern = regex.compile(text, regex.VERBOSE)
-        except regex.error as error:
-            raise ValueError(str(error)) from None
-        self.pattern = text
-        self.groupindex = self._pattern.groupindex
-
-    def fullmatch(self, data: bytes, start: int, end: int) -> "regex.Match[bytes] | None":
-        """Match whole; what takes too long does not match."""
-        try:
-            return self._pattern.fullmatch(data, start, end, timeout=_SECONDS)
-        except TimeoutError:
-            return None
-
-    def search(self, data: bytes) -> "regex.Match[bytes] | None":
-        """Match anywhere; what takes too long does not match."""
-        try:
-            return self._pattern.search(data, timeout=_SECONDS)
-        except TimeoutError:
-            return None
-
-
-def _compile_limited(text: bytes) -> re.Pattern[bytes]:
-    return cast("re.Pattern[bytes]", _Limited(text))
 
 
 def _profile(entry: Mapping[str, Any]) -> Profile:

@@ -33,9 +33,8 @@ class Machine:
         now = self.clock.now().wall
         try:
             return detect.find(self.settings, lambda _: None, now), None
-        except (
-            PopBeforeSmtpError
-        ) as error:  # the daemon would not start; what else there is to say is said all the same
+        except PopBeforeSmtpError as error:
+            # The daemon would not start; what else there is to say is said all the same.
             less = replace(self.settings, insecure_log=True, rules=replace(self.settings.rules, trusted_required=False))
             return detect.find(less, lambda _: None, now), error
 

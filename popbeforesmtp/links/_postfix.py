@@ -12,7 +12,7 @@ from popbeforesmtp.links._restrictions import Restriction, parse
 LISTS = ("client", "helo", "sender", "relay", "recipient")
 """The lists that are asked before a recipient is taken, ``smtpd_…_restrictions``, in their order."""
 
-_SECONDS = 10.0
+_SECONDS = 10.0  # that a program may take
 _BLANKS = re.compile(r"[\s,]+")
 
 
@@ -51,7 +51,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Postfix:
-    """All of it."""
+    """The whole configuration of one Postfix."""
 
     parameters: Mapping[str, str]  # expanded
     services: tuple[Service, ...]

@@ -13,7 +13,7 @@ _BEHIND = 1_048_576  # bytes that are not read yet: a second's work
 
 
 def look(machine: Machine) -> Iterator[Finding]:
-    """Ask it."""
+    """Judge what the daemon says of itself, or that it says nothing."""
     status = machine.status
     if machine.silence is not None:
         hangs = isinstance(machine.silence, UnavailableError)

@@ -10,7 +10,7 @@ from popbeforesmtp.links._postfix import Postfix
 
 PLACE = 52
 
-_SECONDS = 10.0
+_SECONDS = 10.0  # that a program may take
 
 
 def look(machine: Machine) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ CRONTABS = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/var/spool/cron"), 
 
 _UNITS = ("pop-before-smtp.service", "pop-before-smtp-sweep.timer")
 _SWEEP = re.compile(r"^[^#\n]*\bpop-before-smtp\s+sweep\b", re.MULTILINE)
-_SECONDS = 10.0
+_SECONDS = 10.0  # that a program may take
 
 
 def look(machine: Machine) -> Iterator[Finding]:

@@ -32,7 +32,7 @@ def build(kind: str, path: Path, entries: Mapping[str, str]) -> None:
     """Put a map with these entries in the place of the one at ``path``. Raises MapError or NotPermittedError."""
     try:
         make_folder(path.parent)
-        with _replaced(path), replacing(path) as new:
+        with replaced(path), replacing(path) as new:
             built = Path(f"{new}{SUFFIX}")
             try:
                 built.touch(0o600, exist_ok=False)  # where we may not, we know it for sure; makemap only says so
@@ -63,14 +63,8 @@ def entries(kind: str, path: Path) -> dict[str, str] | None:
     return {key: value for key, _, value in (line.partition("\t") for line in lines)}
 
 
-def shut(path: Path, nobody: Path) -> None:
-    """Rename a map that is ready over this one. Raises OSError."""
-    with _replaced(path):
-        nobody.rename(path)
-
-
 @contextmanager
-def _replaced(path: Path) -> Iterator[None]:
+def replaced(path: Path) -> Iterator[None]:
     """Where the block has replaced a file, make whoever has the old one open look at its path again.
 
     Its time of last writing becomes a later one, in whole seconds.

@@ -22,7 +22,7 @@ _WORDS = ("{address}", "{family}", *_ENDS)
 def open_map(
     *,
     clock: Clock,
-    list: tuple[str, ...] = (),  # noqa: A002
+    list: tuple[str, ...] = (),
     grant: tuple[str, ...] = (),
     expire: tuple[str, ...] = (),
     clear: tuple[str, ...] = (),

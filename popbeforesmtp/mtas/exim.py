@@ -17,6 +17,7 @@ from popbeforesmtp.addresses import ClientAddress, Network
 from popbeforesmtp.atomicfile import make_folder, replacing
 from popbeforesmtp.errors import ConfigError, DataError, NotPermittedError
 from popbeforesmtp.mtas import MapError
+from popbeforesmtp.mtas._nobody import Nobody
 from popbeforesmtp.privileges import require_safe_place
 
 DEFAULT_PATH = "/var/lib/pop-before-smtp/clients.exim"
@@ -26,7 +27,7 @@ _HEAD = "# pop-before-smtp writes this file; what others write here is lost.\n"
 _MODE = 0o644  # its reader is Exim's own user
 
 
-def open_map(*, map: str = DEFAULT_PATH, restrict: tuple[Network, ...] = (), prefix: int = 128) -> "EximMap":  # noqa: A002
+def open_map(*, map: str = DEFAULT_PATH, restrict: tuple[Network, ...] = (), prefix: int = 128) -> "EximMap":
     """Write a file for Exim.
 
     ``map`` is how Exim's configuration asks for it: a path alone is a plain host list, "net-iplsearch;" and a path a
@@ -60,20 +61,19 @@ class EximMap:
     def __init__(self, name: str, path: Path, restrict: Collection[Network] = (), *, keyed: bool) -> None:
         self.name = name
         self._path = path
-        self._nobody = path.with_name(f".{path.name}.nobody")
+        self._nobody = Nobody(path)
         self._restrict = sorted(map(str, restrict))
         self._keyed = keyed
         self._clients: set[ClientAddress] = set()
         self._identity: tuple[int, ...] = ()
-        self._shut = False  # the file is the one without clients
 
     def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Make the file hold exactly these clients, unless it does. Raises DataError where it is somebody else's."""
         self._clients = set(clients)
         self._make_true(self._path, self._clients)
         self._identity = self._status()
-        self._shut = False
-        self._make_true(self._nobody, ())
+        self._nobody.gave_way()
+        self._make_true(self._nobody.path, ())
 
     def change(self, come: Mapping[ClientAddress, datetime], go: Collection[ClientAddress]) -> None:
         """Add some and take some out, by writing all anew."""
@@ -87,14 +87,7 @@ class EximMap:
 
     def shut(self) -> None:
         """Let nobody in: a file without clients, kept ready since the start, is renamed over this one."""
-        try:
-            self._nobody.rename(self._path)
-        except FileNotFoundError:
-            if not self._shut:
-                raise MapError(f"{self._nobody}: is not there") from None
-        except OSError as error:
-            raise MapError(f"{self._nobody}: {error.strerror}") from None
-        self._shut = True
+        self._nobody.take_over()
 
     def lost(self) -> bool:
         """Say whether the file was removed, replaced, written to or made unreadable by somebody else."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from popbeforesmtp import maillog, postconf
 from popbeforesmtp.addresses import ClientAddress, Network
 from popbeforesmtp.errors import ConfigError, UnavailableError
-from popbeforesmtp.mtas import MapError
+from popbeforesmtp.mtas._berkeley import kind_of
 from popbeforesmtp.mtas._lmdb import LmdbFile
+from popbeforesmtp.mtas._nobody import Nobody
 from popbeforesmtp.mtas._postmap import SUFFIXES, PostmapFile
 from popbeforesmtp.mtas._restrict import keys
 from popbeforesmtp.privileges import require_safe_place
@@ -18,12 +19,12 @@ from popbeforesmtp.privileges import require_safe_place
 DEFAULT_PATH = "/var/lib/pop-before-smtp/clients"
 
 _RELOAD = ("postfix", "reload")
-_RELOAD_SECONDS = 30.0
+_RELOAD_SECONDS = 30.0  # that `postfix reload` or the administrator's command may take
 
 
 def open_map(
     *,
-    map: str | None = None,  # noqa: A002
+    map: str | None = None,
     result: str = "OK",
     reload: str | tuple[str, ...] = "auto",
     restrict: tuple[Network, ...] = (),
@@ -62,7 +63,6 @@ def open_map(
 
 
 _OURS = frozenset(("lmdb", *SUFFIXES))
-_BTREE_MAGIC = (b"\x62\x31\x05\x00", b"\x00\x05\x31\x62")  # Berkeley DB's, of either byte order (magic(5))
 
 
 def default_map() -> str:
@@ -87,9 +87,7 @@ def existing() -> list[str]:
     found = [f"{kind}:{DEFAULT_PATH}" for kind in ("lmdb", "cdb") if Path(f"{DEFAULT_PATH}.{kind}").exists()]
     berkeley = Path(f"{DEFAULT_PATH}.db")
     if berkeley.exists():
-        with berkeley.open("rb") as file:
-            kind = "btree" if file.read(16)[12:] in _BTREE_MAGIC else "hash"
-        found.append(f"{kind}:{DEFAULT_PATH}")
+        found.append(f"{kind_of(berkeley)}:{DEFAULT_PATH}")
     return found
 
 
@@ -121,18 +119,17 @@ class PostfixMap:
         self.name = name
         self.interval = file.interval
         self._file = file
-        self._nobody = file.path.with_name(f".{file.path.name}.nobody")
+        self._nobody = Nobody(file.path)
         self._reload = reload
-        self._shut = False  # the map is the empty one
         self._made_nobody = False  # with the networks that are refused now
 
     def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Make the map hold exactly these clients; where it was missing, Postfix is made to look for it again."""
         missing = self._file.replace([client for client in clients if self.cannot_hold(client) is None])
-        if not self._made_nobody or not self._nobody.exists():
-            self._file.build(self._nobody, ())
+        if not self._made_nobody or not self._nobody.is_beside():
+            self._file.build(self._nobody.path, ())
             self._made_nobody = True
-        self._shut = False
+        self._nobody.gave_way()
         if missing and self._reload:
             self._reload_postfix()
 
@@ -142,14 +139,7 @@ class PostfixMap:
 
     def shut(self) -> None:
         """Let nobody in: a map without entries, kept ready since the start, is renamed over this one."""
-        try:
-            self._nobody.rename(self._file.path)
-        except FileNotFoundError:
-            if not self._shut:
-                raise MapError(f"{self._nobody}: is not there") from None
-        except OSError as error:
-            raise MapError(f"{self._nobody}: {error.strerror}") from None
-        self._shut = True
+        self._nobody.take_over()
 
     def lost(self) -> bool:
         """Say whether the map's file was removed or replaced."""

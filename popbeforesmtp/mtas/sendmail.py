@@ -8,6 +8,8 @@ from pathlib import Path
 from popbeforesmtp.addresses import ClientAddress, Network, parse_address, uncompressed
 from popbeforesmtp.errors import ConfigError, DataError, UnavailableError
 from popbeforesmtp.mtas import MapError, _makemap
+from popbeforesmtp.mtas._berkeley import kind_of
+from popbeforesmtp.mtas._nobody import Nobody
 from popbeforesmtp.privileges import require_safe_place
 
 DEFAULT_PATH = "/var/lib/pop-before-smtp/popauth"
@@ -16,13 +18,12 @@ REFUSED = "REJECT"
 """What stands in the map for networks that are restricted."""
 
 _TYPES = ("hash", "btree")
-_BTREE_MAGIC = (b"\x62\x31\x05\x00", b"\x00\x05\x31\x62")  # Berkeley DB's, of either byte order (magic(5))
 _UNIT = {4: 8, 6: 16}  # bits of an octet, of a group
 
 
 def open_map(
     *,
-    map: str = f"hash:{DEFAULT_PATH}",  # noqa: A002
+    map: str = f"hash:{DEFAULT_PATH}",
     tag: str = "",
     result: str = "RELAY",
     restrict: tuple[Network, ...] = (),
@@ -74,11 +75,7 @@ def open_map(
 def existing() -> list[str]:
     """Return the map that lies at the usual place."""
     path = Path(f"{DEFAULT_PATH}{_makemap.SUFFIX}")
-    if not path.exists():
-        return []
-    with path.open("rb") as file:
-        kind = "btree" if file.read(16)[12:] in _BTREE_MAGIC else "hash"
-    return [f"{kind}:{DEFAULT_PATH}"]
+    return [f"{kind_of(path)}:{DEFAULT_PATH}"] if path.exists() else []
 
 
 class SendmailMap:
@@ -91,14 +88,13 @@ class SendmailMap:
         self.name = name
         self._kind = kind
         self._path = path
-        self._nobody = path.with_name(f".{path.name}.nobody")
+        self._nobody = Nobody(path, _makemap.replaced)
         self._front = front
         self._result = result
         self._always = always
         self._clients: set[ClientAddress] = set()
         self._identity = (0, 0, 0, 0)
         self._ready = False  # the empty one is there, and has the networks of this configuration in it
-        self._shut = False  # the map is the empty one
 
     def replace(self, clients: Collection[ClientAddress]) -> None:
         """Make the file hold exactly these clients, unless it does."""
@@ -108,11 +104,11 @@ class SendmailMap:
         wanted = self._entries(self._clients)
         if there != _folded(wanted):
             _makemap.build(self._kind, self._path, wanted)
-        if not (self._ready and self._nobody.exists()):
-            _makemap.build(self._kind, self._nobody, self._entries(()))
+        if not (self._ready and self._nobody.is_beside()):
+            _makemap.build(self._kind, self._nobody.path, self._entries(()))
             self._ready = True
         self._identity = self._status()
-        self._shut = False
+        self._nobody.gave_way()
 
     def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
         """Add some and take some out, by writing all anew."""
@@ -127,14 +123,7 @@ class SendmailMap:
 
     def shut(self) -> None:
         """Let nobody in: a map without clients, kept ready since the start, is renamed over this one."""
-        try:
-            _makemap.shut(self._path, self._nobody)
-        except FileNotFoundError:
-            if not self._shut:
-                raise MapError(f"{self._nobody}: is not there") from None
-        except OSError as error:
-            raise MapError(f"{self._nobody}: {error.strerror}") from None
-        self._shut = True
+        self._nobody.take_over()
 
     def lost(self) -> bool:
         """Say whether the path no longer names the file that we wrote."""

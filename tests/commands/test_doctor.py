@@ -5,18 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from popbeforesmtp import cli, detect, postconf
-from popbeforesmtp.links import units
+from popbeforesmtp import cli
+from tests.bare import strip
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration for a machine that has nothing."""
-    monkeypatch.setattr(detect, "MAIL_LOGS", (tmp_path / "mail.log",))
-    monkeypatch.setattr(detect, "JOURNALS", (tmp_path / "journal",))
-    monkeypatch.setattr(postconf, "_PATH", str(tmp_path))
-    monkeypatch.setattr(units, "SYSTEMD", tmp_path / "systemd")
-    monkeypatch.setattr(units, "CRONTABS", (tmp_path / "crontab",))
+    strip(monkeypatch, tmp_path)
     path = tmp_path / "pop-before-smtp.toml"
     path.write_text(f'control = "{tmp_path}/control"\n[store]\ntype = "sqlite"\npath = "{tmp_path}/state.sqlite"\n')
     return path

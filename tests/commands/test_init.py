@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from popbeforesmtp import cli, config, detect, links, mtas, postconf, snippets, wiring
+from popbeforesmtp import cli, config, links, mtas, snippets, wiring
 from popbeforesmtp.clock import SystemClock
 from popbeforesmtp.errors import UnavailableError
 from popbeforesmtp.links._ours import Ours
 from popbeforesmtp.links._postfix import understand
-from popbeforesmtp.snippets import exim, sendmail
 from popbeforesmtp.snippets import postfix as postfix_snippets
+from tests.bare import strip
 
 SPOOL = "/var/spool/postfix"
 US = Ours(("cdb:/var/lib/pop-before-smtp/clients",), (f"socketmap:unix:{SPOOL}/pop-before-smtp/map",), Path(SPOOL))
@@ -19,11 +19,7 @@ US = Ours(("cdb:/var/lib/pop-before-smtp/clients",), (f"socketmap:unix:{SPOOL}/p
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine that has nothing."""
-    monkeypatch.setattr(detect, "MAIL_LOGS", (tmp_path / "mail.log",))
-    monkeypatch.setattr(detect, "JOURNALS", (tmp_path / "journal",))
-    monkeypatch.setattr(postconf, "_PATH", str(tmp_path))
-    monkeypatch.setattr(exim, "DEBIAN", tmp_path / "update-exim4.conf.conf")
-    monkeypatch.setattr(sendmail, "CONFIGURATION", tmp_path / "sendmail.mc")
+    strip(monkeypatch, tmp_path)
     return tmp_path
 
 

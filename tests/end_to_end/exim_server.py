@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.end_to_end.lab import CONTRIB, _answers, wait_for
+from tests.end_to_end.lab import CONTRIB, answers, wait_for
 
 LINES = CONTRIB / "exim"
 OUTSIDE, OWN = "somebody@elsewhere.example", "mail@lab.example"  # a user of every Debian: it verifies recipients
@@ -124,7 +124,7 @@ class Exim:
                     stderr=output,
                 )
             )
-        wait_for("Exim answers", lambda: _answers("127.0.0.1", port))
+        wait_for("Exim answers", lambda: answers("127.0.0.1", port))
 
     def stop(self) -> None:
         """Stop all."""

@@ -4,7 +4,6 @@ import os
 import poplib
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from pathlib import Path
 from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.model import LogMessage
 from popbeforesmtp.sources.journal import open_source
-from tests.end_to_end.lab import wait_for
+from tests.end_to_end.lab import answers, wait_for
 
 DOVECOT = "system.slice/dovecot.service"
 SESSION = "user.slice/user-1000.slice/session-1.scope"
@@ -21,7 +20,7 @@ POP3_PORT = 1110
 RUNTIME, PERSISTENT = Path("/run/log/journal"), Path("/var/log/journal")
 SOCKETS = Path("/run/systemd/journal")
 
-_DOVECOT = """
+_CONFIGURATION = """
 protocols = pop3
 listen = 127.0.0.1
 base_dir = /run/dovecot-journal
@@ -117,13 +116,13 @@ class Journald:
         mail.mkdir()
         shutil.chown(mail, "mail", "mail")
         config = self.folder / "dovecot.conf"
-        config.write_text(_DOVECOT)
+        config.write_text(_CONFIGURATION)
         inside = (
             "[ -e /dev/log ] || : >/dev/log; mount --bind /run/systemd/journal/dev-log /dev/log;"
             f" exec dovecot -F -c {config}"
         )
         self._spawn(DOVECOT, ["unshare", "--mount", "sh", "-c", inside])
-        wait_for("Dovecot answers", lambda: _answers(POP3_PORT))
+        wait_for("Dovecot answers", lambda: answers("127.0.0.1", POP3_PORT))
 
     def _spawn(self, group: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self.folder / "journald.log").open("ab") as output:
@@ -185,11 +184,3 @@ def pop3_login() -> None:
         session.quit()
     finally:
         session.close()
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            return bool(connection.recv(1))
-    except OSError:
-        return False

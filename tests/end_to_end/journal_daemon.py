@@ -3,15 +3,13 @@
 The other end-to-end tests have a rsyslog and a mail.log on the same host; the daemon of these sees an empty /var/log.
 """
 
-import poplib
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.end_to_end.journal import DOVECOT, Journald
-from tests.end_to_end.lab import SERVER4, Clients, wait_for
+from tests.end_to_end.lab import SERVER4, Clients, answers, wait_for
 
 PORT = 2110
 
@@ -64,7 +62,7 @@ class JournalHost(Journald):
         config = self.folder / "dovecot.conf"
         config.write_text(_CONFIG)
         self._spawn(DOVECOT, ["unshare", "--mount", "sh", "-c", f"{_DEV} exec dovecot -F -c {config}"])
-        wait_for("Dovecot answers", lambda: _answers(PORT))
+        wait_for("Dovecot answers", lambda: answers(SERVER4, PORT))
 
     def restart(self) -> None:
         """Kill journald, and start another."""
@@ -118,33 +116,11 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def login(clients: Clients, client: str, *, user: str = "alice", password: str = "secret") -> bool:  # noqa: S107
-    """Log in from an address of the other host, and out again; say whether it worked."""
-
-    def session() -> bool:
-        with socket.create_connection((SERVER4, PORT), timeout=10, source_address=(client, 0)) as raw:
-            pop = poplib.POP3.__new__(poplib.POP3)
-            pop.sock, pop.file, pop._debugging = raw, raw.makefile("rb"), 0  # type: ignore[attr-defined]
-            pop._getresp()  # type: ignore[attr-defined]
-            try:
-                pop.user(user)
-                pop.pass_(password)
-            except poplib.error_proto:
-                return False
-            pop.quit()
-            return True
-
-    return clients(session)
+def login(clients: Clients, client: str, *, user: str = "alice", password: str = "secret") -> bool:
+    """Log in to the Dovecot of the journal from an address of the other host, and out again; say whether it worked."""
+    return clients.pop3_login(client, user, password, port=PORT)
 
 
 def login_text(client: str, user: str = "alice") -> str:
     """Return what Dovecot writes of a login, to the letter."""
     return f"pop3-login: Login: user=<{user}>, method=PLAIN, rip={client}, lip=198.51.100.1, mpid=7, session=<AAAAAAAA>"
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection((SERVER4, port), timeout=1) as connection:
-            return bool(connection.recv(1))
-    except OSError:
-        return False

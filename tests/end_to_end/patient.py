@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.end_to_end.lab import _POSTFIX, CONTRIB, MAP, Daemon, Lab, wait_for
+from tests.end_to_end.configurations import POSTFIX
+from tests.end_to_end.lab import CONTRIB, MAP, Daemon, Lab, wait_for
 
 CLIENT = "192.0.2.10"
 CRON = Path("/etc/cron.d/pop-before-smtp")
@@ -87,7 +88,7 @@ def _logged_in(lab: Lab, daemon: Daemon) -> Patient:
     wait_for("the store holds it", lambda: CLIENT in daemon.command("list").stdout)
     services = subprocess.run(["postconf", "-M"], capture_output=True, text=True, check=True).stdout
     own = [line for line in services.splitlines() if not line.split()[0].isdigit()]  # without the lab's own ports
-    return Patient(daemon, _POSTFIX + MAIN, "\n".join(own) + "\n")
+    return Patient(daemon, POSTFIX + MAIN, "\n".join(own) + "\n")
 
 
 def _in_map(client: str) -> bool:

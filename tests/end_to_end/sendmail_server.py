@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.end_to_end.lab import CONTRIB, _answers, wait_for
+from tests.end_to_end.lab import CONTRIB, answers, wait_for
 
 UNPACKED = Path("/var/cache/pop-before-smtp-tests/sendmail")  # install-servers has it made
 MAIL = Path("/etc/mail")
@@ -105,7 +105,7 @@ class Sendmail:
         self._process = subprocess.Popen(
             [PROGRAM, "-bD", "-C", config, f"-OPidFile=/run/sendmail.{port}.pid"], stdin=subprocess.DEVNULL
         )
-        wait_for("Sendmail answers", lambda: _answers("127.0.0.1", port))
+        wait_for("Sendmail answers", lambda: answers("127.0.0.1", port))
 
     def stop(self) -> None:
         """End it."""

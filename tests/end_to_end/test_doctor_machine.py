@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.lab import _POSTFIX, LOG, MAP, SERVER4, Daemon, Lab, _answers, wait_for
+from tests.end_to_end.configurations import POSTFIX
+from tests.end_to_end.lab import LOG, MAP, SERVER4, Daemon, Lab, answers, wait_for
 from tests.end_to_end.patient import CLIENT, CONFIG_DIR, CRON, MAIN, Findings, Patient, faults, well
 from tests.end_to_end.test_system import installed
 
@@ -312,7 +313,7 @@ def test_postfix_is_stopped(patient: Patient) -> None:
     subprocess.run(["postfix", "stop"], check=True, capture_output=True)
     findings = patient.doctor()[1]
     subprocess.run(["postfix", "start"], check=True, capture_output=True)
-    wait_for("Postfix answers", lambda: _answers(SERVER4, 25))
+    wait_for("Postfix answers", lambda: answers(SERVER4, 25))
     assert faults(findings) == [("mta", "Postfix does not run")]
 
 
@@ -350,21 +351,21 @@ def test_live_proves_that_strangers_are_refused_because_we_were_asked(patient: P
 
 def test_live_finds_an_open_relay(patient: Patient, postfix: Callable[[str], None]) -> None:
     """Whatever the configuration says that was looked at."""
-    postfix(_POSTFIX + MAIN.replace("    permit_auth_dest", "    check_client_access static:OK,\n    permit_auth_dest"))
+    postfix(POSTFIX + MAIN.replace("    permit_auth_dest", "    check_client_access static:OK,\n    permit_auth_dest"))
     findings = patient.doctor("--live")[1]
     assert found(findings, "live", f"open relay: {SERVER4} as <> to <relay-test@example.com>: 250 ")
 
 
 def test_live_finds_that_nobody_answers_postfix(patient: Patient, postfix: Callable[[str], None]) -> None:
     """The daemon is dead: inbound mail comes in all the same where the order is right, and else is put off."""
-    postfix(_POSTFIX + MAIN)
+    postfix(POSTFIX + MAIN)
     patient.daemon.stop()
     findings = patient.doctor("--live")[1]
     assert found(findings, "live", "put off, as if somebody who is asked did not answer: ")
     assert any(finding["found"].startswith("inbound mail is taken: ") for finding in findings)
-    postfix(_POSTFIX + MAIN.replace("    reject\n", "    permit\n"))
+    postfix(POSTFIX + MAIN.replace("    reject\n", "    permit\n"))
     assert found(patient.doctor("--live")[1], "live", f"{SERVER4}: the mail server does not answer on port 25")
-    postfix(_POSTFIX + MAIN.replace("    permit_auth_destination,\n", ""))
+    postfix(POSTFIX + MAIN.replace("    permit_auth_destination,\n", ""))
     assert found(patient.doctor("--live")[1], "live", "inbound mail is put off: <postmaster@lab.example>: 451 ")
 
 

@@ -1,16 +1,13 @@
 """Exim hears of who may relay, through files of each form and live, in Debian's configurations and in a plain one."""
 
 import os
-import random
 import shutil
 import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +16,9 @@ import pytest
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.mtas.exim import open_map
+from tests.end_to_end.crowd import LATE, Logins, asking, at_pace, judge, window_ends
 from tests.end_to_end.exim_server import LINES, LISTED, LISTED_STRANGER, OUTSIDE, OWN, Exim, available, prepared
-from tests.end_to_end.lab import LOG, MAP, Clients, Daemon, Lab, rcpt, wait_for
-from tests.end_to_end.maps import LATE, Asked, Logins, at_pace, is_outside, is_within, window_ends
+from tests.end_to_end.lab import LOG, MAP, Daemon, Lab, rcpt, wait_for
 from tests.end_to_end.test_system import USER, UserDaemon, installed, place, tool  # noqa: F401 - a fixture
 
 Start = Callable[..., Daemon]
@@ -175,44 +172,22 @@ def test_under_load_nobody_is_refused_within_its_window_nor_accepted_outside(
     grace = 3
     start(grace=f"{grace}s", more=way.settings)
     shown: dict[str, float] = {}  # when it was first in the file, which comes after the live answer
-    stop = threading.Event()
 
     def look() -> None:
         for new in held() - shown.keys():
             shown[new] = time.time()
 
-    def ask() -> list[Asked]:
-        clients, asked = Clients(), []
-        while not stop.is_set():
-            lately = tuple(logins.began)[-50:]  # about to be let in, within their windows, and outside again
-            client = random.choice(random.choice(((STRANGER,), crowd, lately or crowd)))
-            began = time.time()
-            answer = clients.rcpt(client, way.port).code
-            asked.append(Asked(client, began, time.time(), answer))
-        return asked
-
-    with ThreadPoolExecutor(2) as threads, Logins() as logins:
-        askers = [threads.submit(ask) for _ in range(2)]
-        try:
-            for client in at_pace(crowd):
-                logins.write(client)
-                look()
-            wait_for("all were shown", lambda: look() or len(shown) == len(crowd), seconds=LATE)
-            wait_for("all is over", lambda: time.time() > max(window_ends(grace).values()) + LATE + 0.5)
-        finally:
-            stop.set()
-        asked = [each for asker in askers for each in asker.result()]
-    ends = window_ends(grace)
-    within = [each for each in asked if is_within(each, shown, ends)]
-    outside = [each for each in asked if is_outside(each, logins.began, ends)]
-    assert [each for each in asked if each.code not in (250, REFUSED)] == []
-    assert [each for each in within if each.code != 250] == []
-    assert [each for each in outside if each.code != REFUSED] == []
-    assert min(len(within), len(outside)) > 100
+    with Logins() as logins, asking(logins, way.port, crowd, STRANGER) as asked:
+        for client in at_pace(crowd):
+            logins.write(client)
+            look()
+        wait_for("all were shown", lambda: look() or len(shown) == len(crowd), seconds=LATE)
+        wait_for("all is over", lambda: time.time() > max(window_ends(grace).values()) + LATE + 0.5)
+    within, outside = judge(asked, logins, shown, grace, refusal=REFUSED)
     with capsys.disabled():
         sys.stdout.write(
-            f"\nExim, {way.settings.splitlines()[-1]}: of {len(asked)} questions {len(within)} within a window,"
-            f" {len(outside)} outside\n"
+            f"\nExim, {way.settings.splitlines()[-1]}: of {len(asked)} questions {within} within a window,"
+            f" {outside} outside\n"
         )
 
 

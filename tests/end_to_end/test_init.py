@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.configurations import POSTFIX
 from tests.end_to_end.journal_daemon import JournalDaemon, JournalHost, login
-from tests.end_to_end.lab import _POSTFIX, LOG, MAP, OWN, SOCKETMAP_PORT, Daemon, Lab, _answers, wait_for
+from tests.end_to_end.lab import LOG, MAP, OWN, SOCKETMAP_PORT, Daemon, Lab, answers, wait_for
 from tests.end_to_end.patient import faults
 from tests.end_to_end.test_doctor_machine import postfix
 from tests.end_to_end.test_journal_daemon import host
@@ -59,7 +60,7 @@ def test_with_postfix_and_dovecot_all_works_as_it_is_written(
     run: Callable[[Path], Daemon], lab: Lab, postfix: Change, tmp_path: Path
 ) -> None:
     """The printed lines take the place of an administrator's own: a blocklist, and a relay list with more in it."""
-    postfix(_POSTFIX + _OWN_LISTS)
+    postfix(POSTFIX + _OWN_LISTS)
     assert lab.clients.pop3_login(CLIENT)  # so that there is a log to find
     wait_for("the log shows it", lambda: "Login: " in LOG.read_text())
     config = tmp_path / "pop-before-smtp.toml"
@@ -69,8 +70,8 @@ def test_with_postfix_and_dovecot_all_works_as_it_is_written(
     _, _, lines = printed.partition("Postfix needs these lines:\n")
     assert "permit_tls_clientcerts" in lines
     assert lines.count("reject_rbl_client rbl.example") == 1
-    postfix(_POSTFIX + lines)
-    wait_for("Postfix answers", lambda: _answers("127.0.0.1", SOCKETMAP_PORT))
+    postfix(POSTFIX + lines)
+    wait_for("Postfix answers", lambda: answers("127.0.0.1", SOCKETMAP_PORT))
     assert lab.clients.rcpt(STRANGER).code == 554
     assert lab.clients.rcpt(STRANGER, to=OWN).accepted
     assert "blocked using rbl.example" in lab.clients.rcpt(LISTED, to=OWN).text

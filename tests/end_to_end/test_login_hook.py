@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.lab import _DOVECOT, CONTRIB, HOSTILE_ACCOUNT, Daemon, Lab, _answers, server_for, wait_for
+from tests.end_to_end.configurations import DOVECOT
+from tests.end_to_end.lab import CONTRIB, HOSTILE_ACCOUNT, Daemon, Lab, answers, server_for, wait_for
 from tests.site import ROOT
 
 Start = Callable[..., Daemon]
@@ -61,11 +62,11 @@ def dovecot(lab: Lab) -> Iterator[Path]:
     lines = HOOK.parent / "post-login.conf"
     lines.write_text(text.replace("-m popbeforesmtp login", f"{HOOK} login"))
     config = HOOK.parent / "dovecot.conf"
-    config.write_text(_DOVECOT + _SECOND.format(**PORTS, lines=lines))
+    config.write_text(DOVECOT + _SECOND.format(**PORTS, lines=lines))
     log = HOOK.parent / "log"
     process = subprocess.Popen(["dovecot", "-F", "-c", config])
     try:
-        wait_for("Dovecot answers", lambda: all(_answers("127.0.0.1", port) for port in PORTS.values()))
+        wait_for("Dovecot answers", lambda: all(answers("127.0.0.1", port) for port in PORTS.values()))
         yield log
     finally:
         process.terminate()
@@ -116,7 +117,7 @@ def log_in(lab: Lab, dovecot: Path) -> Iterator[Callable[..., Session]]:
     """Log in to the other Dovecot; the test's end hangs up."""
     sessions: list[Session] = []
 
-    def log_in(service: str, client: str, user: str = "alice", password: str = "secret") -> Session:  # noqa: S107
+    def log_in(service: str, client: str, user: str = "alice", password: str = "secret") -> Session:
         sessions.append(Session(lab, service, client, user, password))
         return sessions[-1]
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.crowd import CROWD, Logins, at_pace
 from tests.end_to_end.lab import MAP, MAP_PORTS, Daemon, Lab, map_name, wait_for
-from tests.end_to_end.maps import CROWD, Logins, at_pace, each_type, held, in_place_of, mta, settings
+from tests.end_to_end.maps import each_type, held, in_place_of, mta, settings
 
 Start = Callable[..., Daemon]
 

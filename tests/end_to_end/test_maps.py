@@ -5,29 +5,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.lab import LOG, MAP, MAP_PORTS, Clients, Daemon, Lab, main_cf, map_name, master_cf, wait_for
-from tests.end_to_end.maps import (
+from tests.end_to_end.crowd import (
     CROWD,
     LATE,
-    Asked,
     Logins,
+    asking,
     at_pace,
-    each_type,
-    held,
-    is_outside,
-    is_within,
-    settings,
-    types,
+    judge,
     window_ends,
 )
+from tests.end_to_end.lab import LOG, MAP, MAP_PORTS, Daemon, Lab, main_cf, map_name, master_cf, wait_for
+from tests.end_to_end.maps import each_type, held, settings, types
 
 Start = Callable[..., Daemon]
 
@@ -113,47 +107,25 @@ def test_under_load_nobody_is_refused_within_its_window_nor_accepted_outside(
     grace = 3
     start(grace=f"{grace}s", more=settings(kind))
     shown: dict[str, float] = {}  # when Postfix's own tool first found it
-    stop = threading.Event()
 
     def look() -> None:
         for new in held(map_name(kind), logins.began.keys() - shown.keys()):
             shown[new] = time.time()
 
-    def ask() -> list[Asked]:
-        clients, asked = Clients(), []
-        while not stop.is_set():
-            lately = tuple(logins.began)[-50:]  # about to be let in, within their windows, and outside again
-            client = random.choice(random.choice(((STRANGER,), crowd, lately or crowd)))
-            began = time.time()
-            code = clients.rcpt(client, MAP_PORTS[kind]).code
-            asked.append(Asked(client, began, time.time(), code))
-        return asked
-
     began = time.monotonic()
-    with ThreadPoolExecutor(2) as threads, Logins() as logins:
-        askers = [threads.submit(ask) for _ in range(2)]
-        try:
-            for client in at_pace(crowd):
-                logins.write(client)
-                look()
-            minutes = (time.monotonic() - began) / 60
-            restarts = LOG.read_text().count("has changed -- restarting")
-            wait_for("all were shown", lambda: look() or len(shown) == len(crowd), seconds=LATE)
-            wait_for("all is over", lambda: time.time() > max(window_ends(grace).values()) + LATE + 0.5)
-        finally:
-            stop.set()
-        asked = [each for asker in askers for each in asker.result()]
-    ends = window_ends(grace)
-    within = [each for each in asked if is_within(each, shown, ends)]
-    outside = [each for each in asked if is_outside(each, logins.began, ends)]
-    assert [each for each in asked if each.code not in (250, 554)] == []
-    assert [each for each in within if each.code != 250] == []
-    assert [each for each in outside if each.code != 554] == []
-    assert min(len(within), len(outside)) > 100
+    with Logins() as logins, asking(logins, MAP_PORTS[kind], crowd, STRANGER) as asked:
+        for client in at_pace(crowd):
+            logins.write(client)
+            look()
+        minutes = (time.monotonic() - began) / 60
+        restarts = LOG.read_text().count("has changed -- restarting")
+        wait_for("all were shown", lambda: look() or len(shown) == len(crowd), seconds=LATE)
+        wait_for("all is over", lambda: time.time() > max(window_ends(grace).values()) + LATE + 0.5)
+    within, outside = judge(asked, logins, shown, grace, refusal=554)
     with capsys.disabled():
         sys.stdout.write(
             f"\n{kind}: {restarts / minutes:.0f} restarts of smtpd a minute; of {len(asked)} questions"
-            f" {len(within)} within a window, {len(outside)} outside\n"
+            f" {within} within a window, {outside} outside\n"
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.lab import CONTRIB, OUTSIDE, OWN, Daemon, Lab, _answers, wait_for
+from tests.end_to_end.lab import CONTRIB, OUTSIDE, OWN, Daemon, Lab, answers, wait_for
 
 Start = Callable[..., Daemon]
 
@@ -63,7 +63,7 @@ def test_postscreen_lets_an_authorized_client_through_its_blocklists(
     daemon = start(more=PERMIT)
     lines = (CONTRIB / "postfix" / "postscreen.cf").read_text() + "postscreen_greet_wait = 1s\n"
     postfix(lines, POSTSCREEN)
-    wait_for("postscreen answers", lambda: _answers("127.0.0.1", POSTSCREEN_PORT))
+    wait_for("postscreen answers", lambda: answers("127.0.0.1", POSTSCREEN_PORT))
     assert lab.clients.pop3_login(LISTED)
     wait_for(
         "the login is published",
@@ -80,7 +80,7 @@ def test_the_submission_service_lets_an_authorized_client_relay(
     """Its own restrictions override those of main.cf."""
     postfix("", (CONTRIB / "postfix" / "submission.master.cf").read_text())
     daemon = start()
-    wait_for("submission answers", lambda: _answers("127.0.0.1", 587))
+    wait_for("submission answers", lambda: answers("127.0.0.1", 587))
     assert lab.clients.rcpt("192.0.2.10", 587).code == 554
     assert lab.clients.pop3_login("192.0.2.10")
     wait_for("the login is granted", lambda: "granted client=192.0.2.10 " in daemon.said())

@@ -23,3 +23,8 @@ def reader(program: str, *names: str) -> Callable[..., SessionEvent | None]:
 def is_login(event: SessionEvent | None) -> bool:
     """Say whether a line lets somebody in."""
     return event is not None and event.kind is EventKind.LOGIN
+
+
+def login_of(event: SessionEvent | None) -> tuple[str | None, str | None] | None:
+    """Return the address and the account that a line lets in; None where it lets nobody in."""
+    return (event.client, event.user) if event is not None and is_login(event) else None

@@ -2,8 +2,7 @@
 
 import pytest
 
-from popbeforesmtp.model import EventKind
-from tests.formats.reading import is_login, reader
+from tests.formats.reading import login_of, reader
 
 read = reader("cyrus/imap", "cyrus")
 
@@ -42,9 +41,7 @@ read = reader("cyrus/imap", "cyrus")
 )
 def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> None:
     """With and without a name, TLS, a session and a mailbox."""
-    event = read(text)
-    assert event is not None
-    assert (event.kind, event.client, event.user) == (EventKind.LOGIN, address, user)
+    assert login_of(read(text)) == (address, user)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +65,7 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 )
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Anonymous clients choose what stands behind their name, and imapd -N asks nobody for a password."""
-    event = read(text)
-    assert not is_login(event)
+    assert login_of(read(text)) is None
 
 
 @pytest.mark.parametrize("program", ["cyrus/http", "cyrus/nntp", "cyrus/lmtp", "cyrus/timsieved", "http", "sieve"])

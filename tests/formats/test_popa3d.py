@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.formats.reading import is_login, reader
+from tests.formats.reading import login_of, reader
 
 read = reader("popa3d", "popa3d")
 
@@ -18,5 +18,4 @@ read = reader("popa3d", "popa3d")
 )
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Nobody is nobody."""
-    event = read(text)
-    assert not is_login(event)
+    assert login_of(read(text)) is None

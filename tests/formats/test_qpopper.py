@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from popbeforesmtp import cli
-from popbeforesmtp.model import EventKind
-from tests.formats.reading import is_login, reader
+from tests.formats.reading import login_of, reader
 
 read = reader("qpopper", "qpopper")
 
@@ -27,9 +26,7 @@ read = reader("qpopper", "qpopper")
 )
 def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> None:
     """What do_log_login writes."""
-    event = read(text)
-    assert event is not None
-    assert (event.kind, event.client, event.user) == (EventKind.LOGIN, address, user)
+    assert login_of(read(text)) == (address, user)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +41,7 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 )
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Names end at their own delimiters; the end of a session is no login."""
-    event = read(text)
-    assert not is_login(event)
+    assert login_of(read(text)) is None
 
 
 STATS = Path(__file__).parents[2] / "contrib" / "qpopper" / "stats.toml"

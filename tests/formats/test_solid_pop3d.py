@@ -2,8 +2,7 @@
 
 import pytest
 
-from popbeforesmtp.model import EventKind
-from tests.formats.reading import is_login, reader
+from tests.formats.reading import login_of, reader
 
 read = reader("solid-pop3d", "solid-pop3d")
 
@@ -19,9 +18,7 @@ read = reader("solid-pop3d", "solid-pop3d")
 )
 def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> None:
     """As it was configured."""
-    event = read(text)
-    assert event is not None
-    assert (event.kind, event.client, event.user) == (EventKind.LOGIN, address, user)
+    assert login_of(read(text)) == (address, user)
 
 
 @pytest.mark.parametrize(
@@ -36,5 +33,4 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 )
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Only what the server puts behind the name counts."""
-    event = read(text)
-    assert not is_login(event)
+    assert login_of(read(text)) is None

@@ -2,8 +2,7 @@
 
 import pytest
 
-from popbeforesmtp.model import EventKind
-from tests.formats.reading import is_login, reader
+from tests.formats.reading import login_of, reader
 
 read = reader("teapop", "teapop")
 
@@ -22,9 +21,7 @@ read = reader("teapop", "teapop")
 )
 def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> None:
     """With and without a domain and a name."""
-    event = read(text)
-    assert event is not None
-    assert (event.kind, event.client, event.user) == (EventKind.LOGIN, address, user)
+    assert login_of(read(text)) == (address, user)
 
 
 @pytest.mark.parametrize(
@@ -38,5 +35,4 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 )
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Brackets end names."""
-    event = read(text)
-    assert not is_login(event)
+    assert login_of(read(text)) is None

@@ -2,8 +2,7 @@
 
 import pytest
 
-from popbeforesmtp.model import EventKind
-from tests.formats.reading import is_login, reader
+from tests.formats.reading import login_of, reader
 
 read = reader("tpop3d", "tpop3d")
 
@@ -28,9 +27,7 @@ read = reader("tpop3d", "tpop3d")
 )
 def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> None:
     """With and without a domain."""
-    event = read(text)
-    assert event is not None
-    assert (event.kind, event.client, event.user) == (EventKind.LOGIN, address, user)
+    assert login_of(read(text)) == (address, user)
 
 
 @pytest.mark.parametrize(
@@ -46,5 +43,4 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 )
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """Both names must be the same, and the line must end behind them."""
-    event = read(text)
-    assert not is_login(event)
+    assert login_of(read(text)) is None

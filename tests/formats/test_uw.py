@@ -3,7 +3,7 @@
 import pytest
 
 from popbeforesmtp.model import EventKind
-from tests.formats.reading import is_login, reader
+from tests.formats.reading import login_of, reader
 
 read = reader("ipop3d", "uw")
 
@@ -26,9 +26,7 @@ read = reader("ipop3d", "uw")
 )
 def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> None:
     """POP and IMAP, old and new, up to the longest host that is whole."""
-    event = read(text)
-    assert event is not None
-    assert (event.kind, event.client, event.user) == (EventKind.LOGIN, address, user)
+    assert login_of(read(text)) == (address, user)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +46,7 @@ def test_every_layout_of_a_login_is_read(text: str, address: str, user: str) -> 
 )
 def test_what_proves_no_password_is_no_login(text: str) -> None:
     """A proxy's login, one without a password, one that was turned away, a host of 80 bytes that may be cut."""
-    event = read(text)
-    assert not is_login(event)
+    assert login_of(read(text)) is None
 
 
 def test_the_end_of_a_session_names_no_address() -> None:

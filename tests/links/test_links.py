@@ -5,21 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from popbeforesmtp import detect, links, postconf
+from popbeforesmtp import links
 from popbeforesmtp.config import PATHS, Section, Settings
 from popbeforesmtp.errors import UnavailableError
 from popbeforesmtp.links import Level, Machine, examine, units
+from tests.bare import strip
 from tests.clocks import FakeClock
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine without a mail server, a log, a journal or a daemon."""
-    monkeypatch.setattr(detect, "MAIL_LOGS", (tmp_path / "mail.log",))
-    monkeypatch.setattr(detect, "JOURNALS", (tmp_path / "journal",))
-    monkeypatch.setattr(postconf, "_PATH", str(tmp_path))
-    monkeypatch.setattr(units, "SYSTEMD", tmp_path / "systemd")
-    monkeypatch.setattr(units, "CRONTABS", (tmp_path / "crontab",))
+    strip(monkeypatch, tmp_path)
     store = Section("sqlite", {"path": str(tmp_path / "state.sqlite")}, {}, None)
     return Machine(Settings(control=tmp_path / "control", store=store), FakeClock())
 

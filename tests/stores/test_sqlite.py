@@ -93,7 +93,7 @@ def test_user_names_keep_their_bytes(path: Path, clock: FakeClock) -> None:
 
 texts = st.text(max_size=20)
 
-times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))
 
 authorizations = st.builds(
     Authorization,

@@ -3,11 +3,13 @@
 import shlex
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.end_to_end.lab import SERVER4, Daemon, wait_for
+from tests.end_to_end.lab import SERVER4, SERVER6, Clients, Daemon, server_for, wait_for
 
 UNPACKED = Path("/var/cache/pop-before-smtp-tests")
 PACKAGES = ["opensmtpd", "courier", "ucspi-tcp", "fail2ban", "postgrey", "rspamd"]
@@ -98,3 +100,35 @@ def greets(host: str, port: int) -> bool:
             return bool(connection.recv(1))
     except OSError:
         return False
+
+
+@contextmanager
+def listening(*ports: int) -> Iterator[None]:
+    """Listen on the server's ports, in IPv4 and IPv6; whoever connects is hung up on."""
+    sockets = [socket.create_server((SERVER4, port)) for port in ports]
+    sockets += [socket.create_server((SERVER6, port), family=socket.AF_INET6) for port in ports]
+    for each in sockets:
+        threading.Thread(target=_accept, args=(each,), daemon=True).start()
+    yield
+    for each in sockets:
+        each.shutdown(socket.SHUT_RDWR)
+        each.close()
+
+
+def _accept(listener: socket.socket) -> None:
+    with suppress(OSError):  # it was closed
+        while True:
+            listener.accept()[0].close()
+
+
+def reaches(clients: Clients, client: str, port: int) -> bool:
+    """Say whether a client can connect to a port of the server's."""
+
+    def connect() -> bool:
+        try:
+            with socket.create_connection((server_for(client), port), timeout=0.5, source_address=(client, 0)):
+                return True
+        except OSError:
+            return False
+
+    return clients(connect)

@@ -2,14 +2,12 @@
 
 import re
 import signal
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import pytest
 
-from tests.end_to_end.lab import CONTRIB, SERVER4, SERVER6, Clients, server_for, wait_for
+from tests.end_to_end.lab import CONTRIB, Clients, wait_for
+from tests.end_to_end.recipes import scene
 from tests.end_to_end.recipes.scene import CLIENT, CLIENT6, SHORT, STRANGER, Following, run
 
 RECIPE = "nftables/block.toml"
@@ -23,33 +21,13 @@ NEIGHBOUR6 = "2001:db8:1:2::99"
 def listening() -> Iterator[None]:
     """Load the sets and the chain, and listen on a port of the mail server's, and on another."""
     run("nft", "-f", CONTRIB / "nftables" / "block.nft")
-    sockets = [socket.create_server((SERVER4, port)) for port in (MAIL, OTHER)]
-    sockets += [socket.create_server((SERVER6, port), family=socket.AF_INET6) for port in (MAIL, OTHER)]
-    for each in sockets:
-        threading.Thread(target=_accept, args=(each,), daemon=True).start()
-    yield
-    for each in sockets:
-        each.shutdown(socket.SHUT_RDWR)
-        each.close()
+    with scene.listening(MAIL, OTHER):
+        yield
     run("nft", "delete", "table", "inet", "pop_before_smtp_block")
 
 
-def _accept(listening: socket.socket) -> None:
-    with suppress(OSError):  # it was closed
-        while True:
-            listening.accept()[0].close()
-
-
 def _reaches(clients: Clients, client: str, port: int = MAIL) -> bool:
-    def connect() -> bool:
-        to = server_for(client), port
-        try:
-            with socket.create_connection(to, timeout=0.5, source_address=(client, 0)):
-                return True
-        except OSError:
-            return False
-
-    return clients(connect)
+    return scene.reaches(clients, client, port)
 
 
 def _elements() -> str:

@@ -1,16 +1,14 @@
 """A firewall that hears by a program: the very files of contrib, with the real tools of Debian's packages."""
 
 import signal
-import socket
 import subprocess
-import threading
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import pytest
 
-from tests.end_to_end.lab import CONTRIB, SERVER4, SERVER6, Clients, server_for, wait_for
+from tests.end_to_end.lab import CONTRIB, Clients, wait_for
+from tests.end_to_end.recipes import scene
 from tests.end_to_end.recipes.scene import CLIENT, CLIENT6, SHORT, STRANGER, Following, opens_and_closes, run
 
 GUARDED_PORT = 2525
@@ -20,35 +18,13 @@ GUARDED_PORT = 2525
 def guarded() -> Iterator[None]:
     """Load the set and the chain, and listen on the port behind it."""
     run("nft", "-f", CONTRIB / "nftables" / "pop-before-smtp.nft")
-    listening = [
-        socket.create_server((SERVER4, GUARDED_PORT)),
-        socket.create_server((SERVER6, GUARDED_PORT), family=socket.AF_INET6),
-    ]
-    for each in listening:
-        threading.Thread(target=_accept, args=(each,), daemon=True).start()
-    yield
-    for each in listening:
-        each.shutdown(socket.SHUT_RDWR)
-        each.close()
+    with scene.listening(GUARDED_PORT):
+        yield
     run("nft", "delete", "table", "inet", "pop_before_smtp")
 
 
-def _accept(listening: socket.socket) -> None:
-    with suppress(OSError):  # it was closed
-        while True:
-            listening.accept()[0].close()
-
-
 def _reaches(clients: Clients, client: str) -> bool:
-    def connect() -> bool:
-        to = server_for(client), GUARDED_PORT
-        try:
-            with socket.create_connection(to, timeout=0.5, source_address=(client, 0)):
-                return True
-        except OSError:
-            return False
-
-    return clients(connect)
+    return scene.reaches(clients, client, GUARDED_PORT)
 
 
 def _elements() -> str:
