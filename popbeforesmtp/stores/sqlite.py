@@ -2,17 +2,19 @@
 
 Write-ahead log, ``synchronous = NORMAL`` (https://sqlite.org/pragma.html#pragma_synchronous): a power failure may undo
 the last transactions, never a part of one. As an authorization and the checkpoint behind its line lie in the same
-transaction, what is undone is read from the log again.
+transaction, what is undone is read from the log again. What is done by hand stands in no log, so such a transaction is
+brought to the disk before it counts (``synchronous = FULL``).
 """
 
 import fcntl
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from popbeforesmtp import maillog
 from popbeforesmtp.addresses import ClientAddress, parse_client
 from popbeforesmtp.atomicfile import make_folder
 from popbeforesmtp.clock import Clock, Moment
@@ -24,6 +26,7 @@ from popbeforesmtp.stores import KEPT, Batch, Progress, StoreError, left_over
 DEFAULT_PATH = Path("/var/lib/pop-before-smtp/state.sqlite")
 
 _VERSION = 2
+_FOREVER = 1e12  # seconds; no machine is up for so long
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCHEMA = """
 CREATE TABLE authorizations (
@@ -141,6 +144,7 @@ class SqliteStore:
         self._path = path
         self._lock = lock
         self._boot_id = boot_id
+        self._said = False  # that there are rows that cannot be read
         with self._errors():
             self._database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
         self._database.text_factory = _text
@@ -159,7 +163,7 @@ class SqliteStore:
         """
         with self._errors():
             rows = self._database.execute(f"SELECT {_COLUMNS} FROM authorizations").fetchall()  # noqa: S608 - constants
-            return left_over((self._authorization(row, now) for row in rows), now)
+            return left_over(self._readable(rows, now), now)
 
     def load_client(self, client: ClientAddress, now: Moment) -> list[Authorization]:
         """Return those of one client that have not ended."""
@@ -168,7 +172,7 @@ class SqliteStore:
                 f"SELECT {_COLUMNS} FROM authorizations WHERE client = ?",  # noqa: S608 - constants
                 (client,),
             ).fetchall()
-            return left_over((self._authorization(row, now) for row in rows), now)
+            return left_over(self._readable(rows, now), now)
 
     def purge(self, now: Moment) -> None:
         """Take out all that have ended, those of earlier boots by the wall clock.
@@ -197,6 +201,7 @@ class SqliteStore:
     def write(self, batch: Batch) -> None:
         """Take a batch in one transaction; the later end of two wins, on either clock."""
         with self._errors():
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if batch.by_hand else 'NORMAL'}")
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 self._database.executemany(
@@ -316,10 +321,22 @@ class SqliteStore:
             _bytes(grant.why),
         )
 
+    def _readable(self, rows: Iterable[_Row], now: Moment) -> Iterator[Authorization]:
+        """Give what rows say; one that no daemon ever wrote lets nobody in, and is said once."""
+        for row in rows:
+            try:
+                yield self._authorization(row, now)
+            except (ValueError, OverflowError) as error:
+                if not self._said:
+                    maillog.failed(f"{self._path}: a row cannot be read, and lets nobody in: {error}")
+                self._said = True
+
     def _authorization(self, row: _Row, now: Moment) -> Authorization:
         client, user, session, expires, deadline, boot_id, service, login = row[:8]
         fmt, source, offset, cursor, rule, uid, why = row[8:]
         expires_at, login_at = _time(expires), _time(login)
+        if not abs(deadline) < _FOREVER:
+            raise ValueError(f"{client!a} has no end")
         if boot_id != self._boot_id:
             left = min(expires_at - now.wall, expires_at - login_at)
             deadline = now.boottime + left.total_seconds()
