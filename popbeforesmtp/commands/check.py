@@ -18,9 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Answer."""
     from datetime import UTC, datetime
+    from ipaddress import ip_address
 
     from popbeforesmtp import config
-    from popbeforesmtp.addresses import parse_address
+    from popbeforesmtp.addresses import parse_address, parse_network
     from popbeforesmtp.commands._ask import authorizations, say
     from popbeforesmtp.control import ask
     from popbeforesmtp.errors import UsageError
@@ -32,8 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = config.load(arguments.config)
     answer = ask(settings.control, "check", address=client)
     if answer is None:
-        held = [entry["expires_at"] for entry in authorizations(settings) if entry["address"] == client]
-        answer = {"expires_at": held[0] if held else None}
+        address = ip_address(client)
+        held = [entry for entry in authorizations(settings) if address in parse_network(entry["address"])]
+        ends = [datetime.fromisoformat(entry["expires_at"]) for entry in held]
+        answer = {"expires_at": max(ends).isoformat() if ends else None}
     if arguments.json:
         write_json({"address": client, "may_relay": answer["expires_at"] is not None, **answer})
     elif answer["expires_at"] is None:
