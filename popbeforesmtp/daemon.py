@@ -18,12 +18,12 @@ from popbeforesmtp.active import ActiveSet
 from popbeforesmtp.answers import Answers
 from popbeforesmtp.audit import Audit
 from popbeforesmtp.blocking import Blocking
-from popbeforesmtp.clock import Clock
+from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.control import ControlServer
 from popbeforesmtp.errors import ConfigError, PopBeforeSmtpError
 from popbeforesmtp.following import Followed, share
-from popbeforesmtp.model import Tombstone
+from popbeforesmtp.model import Authorization, Reason, Tombstone
 from popbeforesmtp.notify import Manager
 from popbeforesmtp.outputs import Outputs, empty_forgotten
 from popbeforesmtp.pipeline import Pipeline
@@ -155,16 +155,7 @@ class _Daemon:
             limits=rules.limits,
             prefix=rules.ipv6_prefix,
         )
-        held = []
-        for kept in store.load(now):
-            reason = taken_back(kept, rules, now)
-            if reason is not None:  # the configuration was changed while we were away, or a revocation was cut short
-                windows.revoke(kept.client, reason)
-            elif kept.rule == "hold" and not rules.hold:
-                recorder.closed(kept.client, kept.key)
-            else:
-                windows.restore(kept, now)
-                held += [kept] if kept.rule == "hold" else []
+        held = _restore(store.load(now), windows, rules, now)
         progress = store.progress()
         since = now.wall - rules.longest - _EARLIER
         self._followed = {section.key: self._open_source(section, progress, since) for section in found.sources}
@@ -303,6 +294,26 @@ class _Daemon:
             pipeline.obey(replace(new, trusted=found.trusted, own=found.own, tombstones=found.tombstones))
             pipeline.rules_trouble = None
             maillog.notice("the files of [rules] were read again")
+
+
+def _restore(entries: Iterable[Authorization], windows: Windows, rules: Rules, now: Moment) -> list[Authorization]:
+    """Take up all authorizations of before but those that hold no more; return the sessions that were held."""
+    held, revoked = [], set()
+    for kept in entries:
+        reason = taken_back(kept, rules, now)
+        if reason is Reason.REVOKED:  # cut short by a crash: other accounts on the address keep what they have
+            windows.close(kept)
+            revoked.add(kept.client)
+        elif reason is not None:  # the configuration was changed while we were away
+            windows.revoke(kept.client, reason)
+        elif kept.rule == "hold" and not rules.hold:
+            windows.close(kept)
+        else:
+            windows.restore(kept, now)
+            held += [kept] if kept.rule == "hold" else []
+    for client in revoked.difference(windows.active):
+        windows.revoke(client, Reason.REVOKED)
+    return held
 
 
 def _kept(settings: Settings, found: detect.Found) -> tuple[Section, ...]:
