@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from popbeforesmtp import maillog, rules
 from popbeforesmtp.active import Change
+from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.errors import PopBeforeSmtpError
@@ -239,11 +240,12 @@ class Pipeline:
         now, client, user = self._clock.now(), event.client, event.user or ""
         held = bool(self.rules.hold) and event.key is not None and event.genuine
         if client is not None and held:
-            for gone in followed.holds.login(event.format):
+            for gone in followed.holds.login(event.format, user):
                 self.windows.close(gone)
             if event.ended and event.key is not None:
                 followed.holds.logout(origin.source, event.format, session_name(event.format, event.key))
-            held = followed.holds.in_force(event.format) and not event.ended
+            held = followed.holds.in_force(event.format, user) and not event.ended
+            self._take_name(followed, event, origin, client)
         standing = rules.ALONE
         if client is not None:
             standing = self.windows.standing(rules.granted_to(client, self.rules), user, now)
@@ -263,6 +265,13 @@ class Pipeline:
         self.history.add(Seen(event, origin, outcome, authorization.expires_at))
         if held and event.key is not None:
             self._hold(followed, rules.hold(authorization, session_name(event.format, event.key), now, self.rules), now)
+
+    def _take_name(self, followed: Followed, event: SessionEvent, origin: Origin, client: ClientAddress) -> None:
+        """End the session that had this login's name: its process serves somebody else now."""
+        session = origin.source, session_name(event.format, event.key or "")
+        gone = followed.holds.taken(session, rules.granted_to(client, self.rules), event.user or "")
+        if gone is not None:
+            self.windows.close(gone)
 
     def _hold(self, followed: Followed, held: Authorization, now: Moment) -> None:
         """Keep a session's client authorized while it is open."""

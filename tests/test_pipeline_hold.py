@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from popbeforesmtp import wiring
+from popbeforesmtp.accounts import Accounts
 from popbeforesmtp.following import Followed, Reading, share
 from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.holds import _SILENT
@@ -104,6 +105,20 @@ def test_another_session_on_the_address_keeps_it_authorized(user: str) -> None:
         assert house.ends() == HOLD - 1801
         await house.logout("B", user)
         assert house.ends() is None
+
+    at_home(scene, HELD)
+
+
+@pytest.mark.parametrize(("user", "client", "left"), [("root", OTHER, 1800), ("alice", CLIENT, HOLD)])
+def test_a_session_whose_name_a_refused_login_took_is_over(user: str, client: str, left: float) -> None:
+    """Its logout was missed, as process numbers come again. The same login read again is no other."""
+
+    async def scene(house: House) -> None:
+        await seen(house)
+        await house.login(session="A")
+        house.pipeline.obey(replace(house.pipeline.rules, deny_accounts=Accounts(["root", "alice"])))
+        await house.login(client, user, session="A")
+        assert (house.ends(), house.ends(OTHER)) == (left, None)
 
     at_home(scene, HELD)
 
