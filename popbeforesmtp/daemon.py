@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from popbeforesmtp import __version__, detect, maillog, report, wiring
@@ -157,8 +157,7 @@ class _Daemon:
         )
         held = _restore(store.load(now), windows, rules, now)
         progress = store.progress()
-        since = now.wall - rules.longest - _EARLIER
-        self._followed = {section.key: self._open_source(section, progress, since) for section in found.sources}
+        self._followed = self._open_sources(self._settings, _sources(self._settings, found), progress, rules.longest)
         for lost in share(held, list(self._followed.values())):
             windows.close(lost)  # its log is followed no longer: nobody would see its session end
         recorder.start()
@@ -180,10 +179,20 @@ class _Daemon:
         self._answers.lookups = self._outputs.lookups
         maillog.ready(len(windows.active))
 
-    def _open_source(self, section: Section, progress: Mapping[str, Progress], since: datetime) -> Followed:
-        return wiring.open_source(
-            section, progress, since, insecure=self._settings.insecure_log, own=self._settings.own_formats
-        )
+    def _open_sources(
+        self,
+        settings: Settings,
+        sources: Mapping[str, Section],
+        progress: Mapping[str, Progress],
+        longest: timedelta,
+    ) -> dict[str, Followed]:
+        """Open all sources that are not followed as they are, each where it was left off."""
+        since = self._clock.now().wall - longest - _EARLIER
+        return {
+            key: self._followed.get(key)
+            or wiring.open_source(section, progress, since, insecure=settings.insecure_log, own=settings.own_formats)
+            for key, section in sources.items()
+        }
 
     def _rules(self, settings: Settings, found: detect.Found, tombstones: Iterable[Tombstone]) -> Rules:
         """Put together what is configured, what was found out, and what was done by hand. Raises ConfigError."""
@@ -239,13 +248,14 @@ class _Daemon:
         windows, outputs = pipeline.windows, self._outputs
         if outputs is None:
             return
-        progress = await windows.recorder.progress()
-        since = self._clock.now().wall - rules.longest - _EARLIER
-        followed = {
-            section.key: self._followed.get(section.key) or self._open_source(section, progress, since)
-            for section in found.sources
-        }
+        sources = await asyncio.to_thread(_sources, settings, found)
         async with AsyncExitStack() as undo:
+            going = [old for key, old in self._followed.items() if key not in sources]
+            pipeline.pause(going)  # what is read now would be read again
+            undo.callback(pipeline.pause, going, paused=False)
+            followed = self._open_sources(settings, sources, await windows.recorder.progress(), rules.longest)
+            for key in followed.keys() - self._followed.keys():
+                undo.callback(followed[key].source.close)
             swap = await outputs.prepare(settings, found, undo)
             audit = windows.audit if settings.audit == self._settings.audit else Audit(settings.audit)
             self._open_log(settings)
@@ -319,6 +329,12 @@ def _restore(entries: Iterable[Authorization], windows: Windows, rules: Rules, n
 def _kept(settings: Settings, found: detect.Found) -> tuple[Section, ...]:
     """Return what has to be emptied once it is configured no longer."""
     return (*found.mtas, *wiring.told_of_blocked(settings))
+
+
+def _sources(settings: Settings, found: detect.Found) -> dict[str, Section]:
+    """Return the sources by all that they are read by: where a format file of the administrator's changes, they do."""
+    own = [f"{path.name} {path.read_bytes()!r}" for path in sorted(wiring.FORMATS.glob("*.toml"))]
+    return {f"{section.key} {own} {settings.own_formats}": section for section in found.sources}
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:

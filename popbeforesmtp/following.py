@@ -61,6 +61,8 @@ class Followed:
     source: Source
     formats: Formats
     open_reading: Callable[[], Reading]  # for each of its logs
+    reads: frozenset[str] | None = None  # the names of its formats; None: of all
+    paused: bool = False  # another will go on where this one stands
     sight: Sight = field(default_factory=Sight)
     warned: set[str] = field(default_factory=set)  # the signs of blindness that were said
     counts: Counter[str] = field(default_factory=Counter)  # "lines", "unknown headers"
@@ -148,10 +150,14 @@ class Followed:
         """Say whether a log is this source, or one of the logs whose names its pattern fits."""
         return log == self.source.name or fnmatchcase(log, self.source.name)
 
+    def sees(self, held: Authorization) -> bool:
+        """Say whether the end of a session would be read here."""
+        return self.names(held.origin.source) and (self.reads is None or held.format in self.reads)
+
 
 def share(held: Iterable[Authorization], followed: Sequence[Followed]) -> list[Authorization]:
-    """Give each source the sessions of its logs that were open before a restart; return those of no source."""
+    """Give each source the sessions that were open in its logs before it; return those whose end no source will see."""
     left = list(held)
     for each in followed:
-        each.held = [session for session in left if each.names(session.origin.source)]
-    return [session for session in left if not any(each.names(session.origin.source) for each in followed)]
+        each.held = [session for session in left if each.sees(session)]
+    return [session for session in left if not any(each.sees(session) for each in followed)]

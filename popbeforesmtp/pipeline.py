@@ -14,7 +14,7 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.errors import PopBeforeSmtpError
-from popbeforesmtp.following import Followed
+from popbeforesmtp.following import Followed, share
 from popbeforesmtp.history import History, Seen
 from popbeforesmtp.holds import session_name
 from popbeforesmtp.model import Authorization, Block, EventKind, Origin, Reason, SessionEvent, Verdict
@@ -82,16 +82,29 @@ class Pipeline:
             await asyncio.sleep(0)
 
     def follow(self, followed: Sequence[Followed]) -> None:
-        """Follow these sources from now on, and no others; those that were followed before go on as they are."""
-        for new in followed:
-            if new not in self.followed:
-                new.source.watch(self._ring)
+        """Follow these sources from now on, and no others; those that were followed before go on as they are.
+
+        A new one that reads an old one's log takes over the sessions that are open there.
+        """
+        new = [each for each in followed if each not in self.followed]
+        held: list[Authorization] = []
         for old in self.followed:
             if old not in followed:
                 old.source.close()
-                self._let_go(old)  # nobody sees its sessions end any more
+                held += [*old.holds.all(), *old.held]
+                old.held = ()
+        for lost in share(held, new):  # nobody sees these sessions end any more
+            self.windows.close(lost)
+        for each in new:
+            each.source.watch(self._ring)
         self.followed = followed
         self._mind_ends()
+        self._bell.set()
+
+    def pause(self, followed: Iterable[Followed], *, paused: bool = True) -> None:
+        """Read no more of these sources, for others go on where they stand; or do so again."""
+        for each in followed:
+            each.paused = paused
         self._bell.set()
 
     def obey(self, new_rules: rules.Rules, left: Iterable[Authorization] = ()) -> None:
@@ -169,6 +182,8 @@ class Pipeline:
 
     def _read(self, followed: Followed) -> bool:
         """Read some of what a source has; say whether there may be more."""
+        if followed.paused:
+            return False
         try:
             more = self._read_blocks(followed)
         except (OSError, EOFError, PopBeforeSmtpError) as error:

@@ -311,6 +311,30 @@ def test_a_source_that_is_followed_no_longer_holds_nothing() -> None:
     at_home(scene, HELD)
 
 
+@pytest.mark.parametrize(("reads", "left"), [({"dovecot"}, HOLD), ({"courier"}, 1800)])
+def test_a_source_that_takes_anothers_place_takes_over_the_sessions_that_are_open_there(
+    reads: set[str], left: float
+) -> None:
+    """It goes on in the same log, by other settings; where it cannot read their logouts, they are held no longer."""
+
+    async def scene(house: House) -> None:
+        await seen(house)
+        await house.login(session="A")
+        await house.login(OTHER, session="B")
+        house.log, old = Log(), house.log
+        house.followed = Followed(
+            house.log, wiring.engine(), lambda: Reading(HeaderReader(), None), reads=frozenset(reads)
+        )
+        house.pipeline.follow([house.followed])
+        await house.read()
+        assert old.closed
+        assert (house.ends(), house.ends(OTHER)) == (left, left)
+        await house.logout("A")
+        assert (house.ends(), house.ends(OTHER)) == (1800, left)
+
+    at_home(scene, HELD)
+
+
 def test_of_two_sources_the_one_that_is_followed_no_longer_takes_back_its_own_sessions_alone() -> None:
     """After a restart too, before anything was read of either."""
     store, clock = KeptStore(), FakeClock()
