@@ -30,7 +30,7 @@ from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.revocations import newest
 from popbeforesmtp.rules import Rules, taken_back
-from popbeforesmtp.rulesettings import Stamps
+from popbeforesmtp.rulesettings import Files
 from popbeforesmtp.stores import Progress, Store
 from popbeforesmtp.windows import Windows
 
@@ -81,7 +81,7 @@ class _Daemon:
         self._pipeline: Pipeline | None = None
         self._followed: dict[str, Followed] = {}
         self._outputs: Outputs | None = None
-        self._rules_known: Stamps = []  # of the files that the rules were read from
+        self._rules_files = Files([])
 
     async def run(self) -> None:
         maillog.starting(__version__, os.getpid())
@@ -144,7 +144,7 @@ class _Daemon:
         now = self._clock.now()
         store.set_stopped(None)
         store.purge(now)
-        self._rules_known = self._settings.rules.stamps()
+        self._rules_files = Files(self._settings.rules.stamps())
         rules = self._rules(self._settings, found, store.tombstones())
         windows = Windows(
             active=ActiveSet(),
@@ -242,7 +242,7 @@ class _Daemon:
         if _fixed(settings) != _fixed(self._settings):
             raise ConfigError(f"{settings.path}: [store] and control cannot change while the daemon runs; restart it")
         self._answers.found.clear()
-        rules_known = await asyncio.to_thread(settings.rules.stamps)
+        rules_files = Files(await asyncio.to_thread(settings.rules.stamps))
         found = await asyncio.to_thread(detect.find, settings, self._say, self._clock.now().wall)
         rules = self._rules(settings, found, pipeline.rules.tombstones.values())
         windows, outputs = pipeline.windows, self._outputs
@@ -262,7 +262,7 @@ class _Daemon:
             left = await windows.recorder.entries(self._clock.now())
             await windows.recorder.keep_maps([wiring.map_key(section) for section in _kept(settings, found)])
             undo.pop_all()
-        self._settings, self._followed, self._rules_known = settings, followed, rules_known
+        self._settings, self._followed, self._rules_files = settings, followed, rules_files
         if audit is not windows.audit:
             windows.audit.close()
             windows.audit = audit
@@ -289,17 +289,20 @@ class _Daemon:
             await asyncio.sleep(_RULES_EVERY)
             settings = self._settings
             stamps = await asyncio.to_thread(settings.rules.stamps)
-            if settings is not self._settings or stamps == self._rules_known:
+            if settings is not self._settings or not self._rules_files.changed(stamps):
                 continue
-            self._rules_known = stamps
             try:
                 new = await asyncio.to_thread(settings.rules.rules, settings.grace, settings.hold)
             except PopBeforeSmtpError as error:
+                self._rules_files.were_read(stamps)
                 maillog.trouble(f"the rules stay as they were: {error}")
                 pipeline.rules_trouble = str(error)
                 continue
-            if settings is not self._settings:  # the configuration was read again meanwhile, and these files with it
+            again = await asyncio.to_thread(settings.rules.stamps)
+            # The configuration was read again meanwhile, and these files with it; or what we read may be half of one.
+            if settings is not self._settings or again != stamps:
                 continue
+            self._rules_files.were_read(stamps)
             found = pipeline.rules
             pipeline.obey(replace(new, trusted=found.trusted, own=found.own, tombstones=found.tombstones))
             pipeline.rules_trouble = None
