@@ -25,6 +25,7 @@ _OVER = "its grace period is over; its session may be open"
 _CATCHING_UP = 5.0  # seconds for which the first start reads before there are maps and answers
 _LOOK = 1.0  # seconds between looks without any event: what events miss is found by then
 _BLOCKS = 16  # blocks read of one source before the others have their turn
+_REST = 4.0  # times as long as settling took is how long it rests then
 _TURN = 0.5  # seconds of reading after which no other block is begun: patterns that are not ours may take their time
 
 
@@ -319,5 +320,9 @@ class Pipeline:
         self.windows.audit("refuse", held.origin, held.client, held.user, now.wall, **more)
 
     async def _settle_them(self) -> None:
+        """Settle windows, and rest: with many sessions on an address each logout costs, and others wait."""
+        began = self._loop.time()
         with suppress(PopBeforeSmtpError):  # the recorder has said it; it is tried again at the next turn
             await self.windows.settle()
+        await asyncio.sleep(min(_REST * (self._loop.time() - began), _LOOK))
+        self._bell.set()

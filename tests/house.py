@@ -108,7 +108,16 @@ class House:
             pass
         self.pipeline._settle()
         self.windows.expire()
-        await until(lambda: not self.windows.unsettled)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Let the pipeline turn until all that was taken back has been settled."""
+
+        def turn() -> bool:
+            self.pipeline._settle()
+            return not self.windows.unsettled
+
+        await until(turn)
 
     async def login(self, client: str = CLIENT, user: str = "alice", session: str = "", ago: float = 0) -> None:
         """Write a login."""
