@@ -1,5 +1,6 @@
 """What the daemon answers to commands: ``check``, ``list``, ``status``, ``grant``, ``revoke``, ``explain``."""
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from popbeforesmtp.revocations import newest, overlap
 from popbeforesmtp.stores import StoreError
 
 _LONGEST = timedelta(minutes=65535)
+_AT_ONCE = 500  # authorizations that are described in one turn
 _SHOWN = 20  # logins that explain shows at most, the newest
 
 
@@ -56,11 +58,13 @@ class Answers:
         now = self._clock.now()
         windows = self.pipeline.windows
         entries = await windows.recorder.entries(now)
-        return [
-            report.describe(entry, now)
-            for entry in entries
-            if entry.remaining(now) > 0 and windows.active.permits(entry.client, now)
-        ]
+        described = []
+        for number, entry in enumerate(entries, start=1):
+            if entry.remaining(now) > 0 and windows.active.permits(entry.client, now):
+                described.append(report.describe(entry, now))
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # mail servers have their turn
+        return described
 
     async def _status(self, _: Mapping[str, Any]) -> object:
         common: dict[str, object] = {
@@ -95,7 +99,7 @@ class Answers:
     async def _revoke(self, question: Mapping[str, Any]) -> object:
         """End windows; no login that was stamped before opens one again, and until a moment none at all."""
         pipeline, now = self._ready(), self._clock.now()
-        until = now.wall if question.get("until") is None else _moment(question["until"], now)
+        until = now.wall if question.get("until") is None else max(_moment(question["until"], now), now.wall)
         kind, name = _whom(question)
         if kind == "address":
             name = rules.granted_to(ClientAddress(name), pipeline.rules)

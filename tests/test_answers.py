@@ -1,4 +1,4 @@
-"""What the daemon answers to commands that decide: grant, revoke, list."""
+"""What the daemon answers to commands that decide: grant, revoke."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from popbeforesmtp.answers import Answers
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.errors import DataError
-from popbeforesmtp.model import Reason
+from popbeforesmtp.model import Reason, Tombstone
 from popbeforesmtp.stores import Batch, StoreError
 from popbeforesmtp.stores.sqlite import open_store
 from tests.clocks import FakeClock
 from tests.house import OTHER, House, at_home, names
-from tests.scenes import play
 from tests.test_pipeline import CLIENT, GRACE, RULES, KeptStore
 from tests.test_rules import networks
 
@@ -375,37 +373,17 @@ def test_a_later_revocation_makes_no_earlier_one_shorter() -> None:
     at_home(scene)
 
 
-# list
-
-
-def test_the_list_says_each_reason_that_somebody_may_relay() -> None:
-    """And none that has ended, though another one of the same address goes on and the store is behind."""
-    store = Broken()
+def test_a_revocation_until_a_moment_that_has_passed_is_remembered_as_long_as_any() -> None:
+    """No command of ours asks for it; by its end a store knows how long a tombstone matters."""
 
     async def scene(house: House) -> None:
-        await house.login(user="bob", ago=1799)
-        await house.login(user="alice\u202e")
-        await house.ask("grant", address=OTHER, until=house.until(60), reason="r")
-        listed = await house.ask("list")
-        assert {(entry["address"], entry["rule"]) for entry in listed} == {(CLIENT, "grace"), (OTHER, "by hand")}
-        assert len(listed) == 3
-        house.clock.advance(1)
-        assert {entry["user"] for entry in await house.ask("list")} == {"alice\u202e", ""}
-        by_hand = next(entry for entry in listed if entry["rule"] == "by hand")
-        assert (by_hand["uid"], by_hand["reason"]) == (0, "r")
+        await house.ask("revoke", address=CLIENT, until="2001-01-01T00:00:00+00:00")
+        (tombstone,) = await tombstones(house)
+        assert tombstone.until == tombstone.at == house.clock.now().wall
 
-    at_home(scene, store=store)
+    async def tombstones(house: House) -> list[Tombstone]:
+        await house.recorder.flush()
+        house.store.purge(house.clock.now())
+        return house.store.tombstones()
 
-
-def test_a_daemon_that_is_starting_says_so() -> None:
-    """To whoever wants something done; there is nobody to list or check."""
-
-    async def scene() -> None:
-        answers = Answers(FakeClock()).by_name()
-        for command in ("grant", "revoke", "explain"):
-            with pytest.raises(DataError, match="still starting"):
-                await answers[command]({"address": CLIENT, "uid": 0})
-        assert await answers["list"]({}) == []
-        assert await answers["check"]({"address": CLIENT}) == {"expires_at": None}
-
-    play(scene)
+    at_home(scene)
