@@ -21,7 +21,7 @@ from popbeforesmtp.stores import StoreError
 
 _LONGEST = timedelta(minutes=65535)
 _AT_ONCE = 500  # authorizations that are described in one turn
-_SHOWN = 20  # logins that explain shows at most, the newest
+_SHOWN = 20  # logins that explain shows at most, the newest; and addresses of an account
 
 
 class Answers:
@@ -181,7 +181,11 @@ class Answers:
             "authorizations": [report.describe(entry, now) for entry in held],
             "seen": seen,
             "rules": self._rules(pipeline, client, account, now),
-            "outputs": report.outputs(pipeline, self.lookups, client, now),
+            "outputs": [
+                said
+                for address in ([client] if client is not None else _addresses(held))
+                for said in report.outputs(pipeline, self.lookups, address, now)
+            ],
             "tombstones": [
                 report.describe_tombstone(each)
                 for (kind, name), each in pipeline.rules.tombstones.items()
@@ -232,6 +236,12 @@ class Answers:
         if self.pipeline is None:
             raise DataError("the daemon is still starting; ask again in a moment")
         return self.pipeline
+
+
+def _addresses(held: Iterable[Authorization]) -> list[ClientAddress]:
+    """Return the addresses that somebody's logins opened, of a network its first; as many as logins are shown."""
+    found = dict.fromkeys(ClientAddress(entry.client.partition("/")[0]) for entry in held)
+    return list(found)[:_SHOWN]
 
 
 def _is_meant(entry: Authorization, kind: str, name: str) -> bool:

@@ -1,6 +1,7 @@
 """What the daemon answers to ``list``, and while it starts."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.clocks import FakeClock
 from tests.house import OTHER, House, at_home
 from tests.scenes import play
 from tests.test_answers import Broken
-from tests.test_pipeline import CLIENT
+from tests.test_pipeline import CLIENT, RULES
 
 
 def test_the_list_says_each_reason_that_somebody_may_relay() -> None:
@@ -75,3 +76,19 @@ def test_a_daemon_that_is_starting_says_so() -> None:
         assert await known["check"]({"address": CLIENT}) == {"expires_at": None}
 
     play(scene)
+
+
+def test_an_account_is_explained_with_what_each_output_says_of_its_addresses() -> None:
+    """Of a network that it opened too, by its first address; of nobody's where it opened none."""
+
+    async def scene(house: House) -> None:
+        for client in (CLIENT, "2001:db8:1:2::5"):
+            await house.login(client)
+        await house.login(OTHER, "bob")
+        said = (await house.ask("explain", who="Alice"))["outputs"]
+        assert {(each["address"], each["name"], each["says"]) for each in said} == {
+            (address, "set", "may relay") for address in (CLIENT, "2001:db8:1:2::")
+        }
+        assert (await house.ask("explain", who="carol"))["outputs"] == []
+
+    at_home(scene, replace(RULES, ipv6_prefix=64))
