@@ -68,6 +68,7 @@ class Followed:
     counts: Counter[str] = field(default_factory=Counter)  # "lines", "unknown headers"
     last_line_at: datetime | None = None
     trouble: str | None = None
+    blind_since: float | None = None  # seconds of CLOCK_BOOTTIME from when on nothing can be read here
     forgeable: str | None = None  # why nothing is believed that stands in it
     holds: Holds = field(default_factory=Holds)
     held: Sequence[Authorization] = ()  # sessions that were open before a restart
@@ -145,6 +146,14 @@ class Followed:
             return
         self._idle_since = now.boottime if self._idle_since is None else self._idle_since
         self.live = now.boottime - self._idle_since >= _IDLE
+
+    def blind(self, now: Moment) -> float:
+        """Say for how many seconds nothing can be read here, as far as this was asked; 0 where something can."""
+        if self.trouble is None and not self.source.report().waiting:
+            self.blind_since = None
+        elif self.blind_since is None:
+            self.blind_since = now.boottime
+        return 0.0 if self.blind_since is None else now.boottime - self.blind_since
 
     def names(self, log: str) -> bool:
         """Say whether a log is this source, or one of the logs whose names its pattern fits."""

@@ -125,6 +125,13 @@ class Pipeline:
                 self.windows.revoke(client, reason)
         self.blocking.spare(new_rules)
 
+    def _let_go_of_unseen(self, followed: Followed) -> None:
+        """Take back what a source's sessions hold once it could not be read for a grace period: who sees them end?"""
+        blind = followed.blind(self._clock.now()) >= self.rules.grace.total_seconds()
+        if blind and (len(followed.holds) or followed.held):
+            maillog.warned(f"{followed.source.name}: cannot be read; its open sessions are held no longer")
+            self._let_go(followed)
+
     def _let_go(self, followed: Followed) -> None:
         """Take back what the open sessions of a source hold."""
         for held in (*followed.holds.all(), *followed.held):
@@ -146,6 +153,7 @@ class Pipeline:
             publisher.check()
         self.blocking.look()
         for followed in self.followed:
+            self._let_go_of_unseen(followed)
             warnings = followed.sight.warnings(self._clock.now())
             if followed.forgeable is not None:
                 warnings["forgeable"] = f"nothing is believed: {followed.forgeable}"

@@ -14,7 +14,7 @@ from popbeforesmtp.answers import Answers
 from popbeforesmtp.audit import Audit
 from popbeforesmtp.following import Followed, Reading
 from popbeforesmtp.header import HeaderReader
-from popbeforesmtp.model import Authorization
+from popbeforesmtp.model import Authorization, Block
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
@@ -35,6 +35,13 @@ class Log(ListSource):
     def __init__(self) -> None:
         super().__init__()
         self.closed = False
+        self.broken = False
+
+    def read(self) -> Block | None:
+        """Return the next lines, or fail."""
+        if self.broken:
+            raise PermissionError(13, "Permission denied")
+        return super().read()
 
     def ended(self) -> bool:
         """Say no."""

@@ -335,6 +335,32 @@ def test_a_source_that_takes_anothers_place_takes_over_the_sessions_that_are_ope
     at_home(scene, HELD)
 
 
+def test_while_a_log_cannot_be_read_nobody_is_held_for_longer_than_a_grace_period() -> None:
+    """Nobody would see the sessions end; a gap that is shorter, as in a rotation, changes nothing."""
+
+    async def scene(house: House) -> None:
+        await seen(house)
+        await house.login(session="A")
+        for broken, passed, left in (
+            (True, 0, HOLD),
+            (True, 1799.999999, HOLD - 1799.999999),
+            (False, 60, HOLD - 1859.999999),
+            (True, 60, HOLD - 1919.999999),
+            (True, 1799.999999, HOLD - 3719.999998),
+            (True, 0.001, None),
+        ):
+            house.log.broken = broken
+            house.clock.advance(passed)
+            await house.read()
+            house.pipeline._check_at = 0.0
+            house.pipeline._look_after()
+            await house.settled()
+            assert house.ends() == (None if left is None else pytest.approx(left, abs=1e-6))
+        assert any("its open sessions are held no longer" in said for said in house.ear.said)
+
+    at_home(scene, HELD)
+
+
 def test_of_two_sources_the_one_that_is_followed_no_longer_takes_back_its_own_sessions_alone() -> None:
     """After a restart too, before anything was read of either."""
     store, clock = KeptStore(), FakeClock()
