@@ -126,7 +126,7 @@ class Pipeline:
         self.blocking.spare(new_rules)
 
     def _let_go_of_unseen(self, followed: Followed) -> None:
-        """Take back what a source's sessions hold once it could not be read for a grace period: who sees them end?"""
+        """Take back what a source's sessions hold once it could not be read for a grace period; no end is seen."""
         blind = followed.blind(self._clock.now()) >= self.rules.grace.total_seconds()
         if blind and (len(followed.holds) or followed.held):
             maillog.warned(f"{followed.source.name}: cannot be read; its open sessions are held no longer")
