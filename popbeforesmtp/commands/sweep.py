@@ -85,18 +85,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _make_true(access_map: "AccessMap", clients: "dict[ClientAddress, datetime]") -> None:
-    """Make a map equal to what is left, or else let nobody in. Raises MapError."""
+    """Make a map equal to what is left, or else let nobody in. Raises MapError.
+
+    A map that was ours is shut too where somebody has put an entry of theirs beside our clients: who would end those?
+    One that never was is left alone: DataError.
+    """
     from popbeforesmtp.errors import DataError, PopBeforeSmtpError
     from popbeforesmtp.mtas import MapError
 
     try:
         access_map.replace(clients)
-    except DataError:
-        raise  # it is somebody else's
     except PopBeforeSmtpError as error:
         try:
             access_map.shut()
         except MapError as worse:
+            if isinstance(error, DataError):  # never ours: there is no empty map kept ready for it
+                raise error from None
             raise MapError(f"{error}; and it cannot be emptied either: {worse}") from None
         raise MapError(f"{error}; now it holds nobody") from None
     finally:
