@@ -146,9 +146,13 @@ def _left(settings: "Settings") -> _Left:
             if not 0 <= ago <= _RESTART:  # a time that is yet to come was written by a clock that was wrong
                 return _Left(maps=store.maps())
         written = replace(_rules(settings), tombstones=newest(store.tombstones()))
+        times = [progress.time for progress in store.progress().values() if progress.time is not None]
+        blind = all(time + settings.grace <= now.wall for time in times)
         ends: dict[ClientAddress, datetime] = {}
         for entry in store.load(now):
             if taken_back(entry, written, now) is not None:  # a revocation was cut short, or never has grown
+                continue
+            if entry.rule == "hold" and blind:  # nobody has looked for a grace period whether its session has ended
                 continue
             ends[entry.client] = max(entry.ends_at(now), ends.get(entry.client, now.wall))
         return _Left(ends, store.maps())
