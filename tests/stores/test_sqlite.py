@@ -285,19 +285,18 @@ def test_a_store_that_was_damaged_is_refused(path: Path, clock: FakeClock) -> No
     ],
 )
 def test_a_row_that_no_daemon_ever_wrote_lets_nobody_in_and_stops_nothing(
-    store: SqliteStore, path: Path, clock: FakeClock, column: str, value: object, caplog: pytest.LogCaptureFixture
+    store: SqliteStore, path: Path, clock: FakeClock, column: str, value: object, said: list[str]
 ) -> None:
     """All others count; it is said once."""
     store.write(granted(grant(ONE, clock.now()), grant(TWO, clock.now())))
     with sqlite3.connect(path) as other:
         other.execute(f"UPDATE authorizations SET {column} = ? WHERE client = ?", (value, TWO))
     other.close()
-    with caplog.at_level("ERROR", "pop-before-smtp"):
-        for _ in range(2):
-            assert [each.client for each in store.load(clock.now())] == [ONE]
-            store.purge(clock.now())
-            assert store.load_client(TWO, clock.now()) == []
-    assert [record.getMessage().count("a row cannot be read") for record in caplog.records] == [1]
+    for _ in range(2):
+        assert [each.client for each in store.load(clock.now())] == [ONE]
+        store.purge(clock.now())
+        assert store.load_client(TWO, clock.now()) == []
+    assert ["a row cannot be read" in each for each in said] == [True]
 
 
 @pytest.mark.parametrize("hand", ["grant", "revoke", ""])
