@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from popbeforesmtp import __version__, detect, maillog, report, wiring
@@ -336,8 +337,16 @@ def _kept(settings: Settings, found: detect.Found) -> tuple[Section, ...]:
 
 def _sources(settings: Settings, found: detect.Found) -> dict[str, Section]:
     """Return the sources by all that they are read by: where a format file of the administrator's changes, they do."""
-    own = [f"{path.name} {path.read_bytes()!r}" for path in sorted(wiring.FORMATS.glob("*.toml"))]
+    own = [f"{path.name} {_content(path)!r}" for path in sorted(wiring.FORMATS.glob("*.toml"))]
     return {f"{section.key} {own} {settings.own_formats}": section for section in found.sources}
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in a file; nothing where it cannot be read, which whoever needs it says."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:
