@@ -129,12 +129,17 @@ class Answers:
     async def _lift(self, pipeline: Pipeline, kind: str, name: str, uid: int | None, why: str) -> object:
         """Let new logins count again after a revocation that still refuses them; what it ended stays ended."""
         now = self._clock.now()
-        stands = pipeline.rules.tombstones.get((kind, name))
-        if stands is None or stands.until <= now.wall:
+        stand = [
+            each
+            for each in pipeline.rules.tombstones.values()
+            if each.kind == kind and each.until > now.wall and (each.name == name or _covers(each, name))
+        ]
+        if not stand:
             raise DataError("no revocation of that kind refuses new logins; `explain` shows those that there are")
-        lifted = replace(stands, until=now.wall)
-        pipeline.rules = replace(pipeline.rules, tombstones={**pipeline.rules.tombstones, (kind, name): lifted})
-        pipeline.windows.recorder.revoked(lifted)
+        lifted = {(each.kind, each.name): replace(each, until=now.wall) for each in stand}
+        pipeline.rules = replace(pipeline.rules, tombstones={**pipeline.rules.tombstones, **lifted})
+        for each in lifted.values():
+            pipeline.windows.recorder.revoked(each)
         maillog.lifted(kind, name, uid, why)
         account, address = (name if kind == each else "" for each in ("user", "address"))
         more = {"kind": kind, "uid": uid, "reason": why or None}
@@ -242,6 +247,11 @@ def _addresses(held: Iterable[Authorization]) -> list[ClientAddress]:
     """Return the addresses that somebody's logins opened, of a network its first; as many as logins are shown."""
     found = dict.fromkeys(ClientAddress(entry.client.partition("/")[0]) for entry in held)
     return list(found)[:_SHOWN]
+
+
+def _covers(tombstone: Tombstone, name: str) -> bool:
+    """Say whether an address's revocation concerns another client too: prefixes of another length were granted then."""
+    return tombstone.kind == "address" and overlap(tombstone.name, name)
 
 
 def _is_meant(entry: Authorization, kind: str, name: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.errors import DataError
-from popbeforesmtp.model import Reason, Tombstone
+from popbeforesmtp.model import Reason
 from popbeforesmtp.stores import Batch, StoreError
 from popbeforesmtp.stores.sqlite import open_store
 from tests.clocks import FakeClock
@@ -369,21 +369,5 @@ def test_a_later_revocation_makes_no_earlier_one_shorter() -> None:
         await house.ask("revoke", address=CLIENT)
         (tombstone,) = house.store.tombstones()
         assert (tombstone.at, tombstone.until.isoformat()) == (house.clock.now().wall, until)
-
-    at_home(scene)
-
-
-def test_a_revocation_until_a_moment_that_has_passed_is_remembered_as_long_as_any() -> None:
-    """No command of ours asks for it; by its end a store knows how long a tombstone matters."""
-
-    async def scene(house: House) -> None:
-        await house.ask("revoke", address=CLIENT, until="2001-01-01T00:00:00+00:00")
-        (tombstone,) = await tombstones(house)
-        assert tombstone.until == tombstone.at == house.clock.now().wall
-
-    async def tombstones(house: House) -> list[Tombstone]:
-        await house.recorder.flush()
-        house.store.purge(house.clock.now())
-        return house.store.tombstones()
 
     at_home(scene)
