@@ -27,8 +27,11 @@ Before = tuple[int, float]
 
 
 def mark(user: str) -> int:
-    """Return 32 bits that tell accounts apart, by a hash that differs from process to process."""
-    return hash(user) & 0xFFFFFFFF
+    """Return 32 bits that tell accounts apart, by a hash that differs from process to process.
+
+    Upper and lower case are the same, as to all rules: else one account would be many to the limits.
+    """
+    return hash(user.casefold()) & 0xFFFFFFFF
 
 
 class Change(Enum):

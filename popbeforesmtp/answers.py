@@ -1,5 +1,6 @@
 """What the daemon answers to commands: ``check``, ``list``, ``status``, ``grant``, ``revoke``, ``explain``."""
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,6 +12,8 @@ from popbeforesmtp.control import Answer
 from popbeforesmtp.errors import DataError
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.pipeline import Pipeline
+
+_AT_ONCE = 500  # authorizations that are described in one turn
 
 
 class Answers:
@@ -47,11 +50,13 @@ class Answers:
         now = self._clock.now()
         windows = self.pipeline.windows
         entries = await windows.recorder.entries(now)
-        return [
-            report.describe(entry, now)
-            for entry in entries
-            if entry.remaining(now) > 0 and windows.active.permits(entry.client, now)
-        ]
+        described = []
+        for number, entry in enumerate(entries, start=1):
+            if entry.remaining(now) > 0 and windows.active.permits(entry.client, now):
+                described.append(report.describe(entry, now))
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # mail servers have their turn
+        return described
 
     async def _status(self, _: Mapping[str, Any]) -> object:
         common: dict[str, object] = {

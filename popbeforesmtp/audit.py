@@ -7,10 +7,12 @@ message, in capitals and with ``PBS_`` in front: ``journalctl -o json PBS_ADDRES
 import json
 import logging
 import logging.handlers
+import os
 import socket
 from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Protocol
 
@@ -122,6 +124,11 @@ class _File:
 
 class _Handler(logging.handlers.WatchedFileHandler):
     """Raises what went wrong, for whoever writes."""
+
+    def _open(self) -> TextIOWrapper:
+        """Open the file, at the start and behind each rotation, but none that somebody has linked there. OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.fdopen(os.open(self.baseFilename, flags, 0o666), "a", encoding="ascii")
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its class names it so
         del record

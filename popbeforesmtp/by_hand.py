@@ -43,7 +43,7 @@ async def revoke(pipeline: Pipeline, question: Mapping[str, Any], now: Moment) -
 
     Raises DataError where it cannot be.
     """
-    until = now.wall if question.get("until") is None else _moment(question["until"], now)
+    until = now.wall if question.get("until") is None else max(_moment(question["until"], now), now.wall)
     kind, name = _whom(question)
     if kind == "address":
         name = rules.granted_to(ClientAddress(name), pipeline.rules)
@@ -73,12 +73,17 @@ async def revoke(pipeline: Pipeline, question: Mapping[str, Any], now: Moment) -
 
 async def _lift(pipeline: Pipeline, kind: str, name: str, uid: int | None, why: str, now: Moment) -> object:
     """Let new logins count again after a revocation that still refuses them; what it ended stays ended."""
-    stands = pipeline.rules.tombstones.get((kind, name))
-    if stands is None or stands.until <= now.wall:
+    stand = [
+        each
+        for each in pipeline.rules.tombstones.values()
+        if each.kind == kind and each.until > now.wall and (each.name == name or _covers(each, name))
+    ]
+    if not stand:
         raise DataError("no revocation of that kind refuses new logins; `explain` shows those that there are")
-    lifted = replace(stands, until=now.wall)
-    pipeline.rules = replace(pipeline.rules, tombstones={**pipeline.rules.tombstones, (kind, name): lifted})
-    pipeline.windows.recorder.revoked(lifted)
+    lifted = {(each.kind, each.name): replace(each, until=now.wall) for each in stand}
+    pipeline.rules = replace(pipeline.rules, tombstones={**pipeline.rules.tombstones, **lifted})
+    for each in lifted.values():
+        pipeline.windows.recorder.revoked(each)
     maillog.lifted(kind, name, uid, why)
     account, address = (name if kind == each else "" for each in ("user", "address"))
     more = {"kind": kind, "uid": uid, "reason": why or None}
@@ -112,6 +117,11 @@ async def _durable(pipeline: Pipeline, what: str) -> None:
         await pipeline.windows.recorder.flush()
     except StoreError as error:
         raise DataError(f"{what}, but a restart would undo it, for the store cannot be written: {error}") from None
+
+
+def _covers(tombstone: Tombstone, name: str) -> bool:
+    """Say whether an address's revocation concerns another client too: prefixes of another length were granted then."""
+    return tombstone.kind == "address" and overlap(tombstone.name, name)
 
 
 def _is_meant(entry: Authorization, kind: str, name: str) -> bool:

@@ -13,6 +13,7 @@ from popbeforesmtp.listening import Endpoint, Listener, listen
 
 _LONGEST = 65536  # bytes of a question
 _SECONDS = 5.0  # that either side waits for the other
+_MOST = 100  # that have not asked yet, at once; a new one takes the place of the one that has waited longest
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[object]]
 """Answers one command; what it returns is sent as JSON. ``uid`` in the question is the asker's, told by the kernel."""
@@ -26,6 +27,7 @@ class ControlServer:
         self._answers = answers
         self._group = group
         self._listener: Listener | None = None
+        self._silent: dict[asyncio.StreamWriter, None] = {}  # who has not asked yet, the longest first
 
     async def start(self) -> None:
         """Begin to answer. Raises UnavailableError where another daemon does."""
@@ -41,9 +43,15 @@ class ControlServer:
             await self._listener.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._silent[writer] = None
+        if len(self._silent) > _MOST:
+            next(iter(self._silent)).transport.abort()
         try:
-            async with asyncio.timeout(_SECONDS):
-                line = await reader.readline()
+            try:
+                async with asyncio.timeout(_SECONDS):
+                    line = await reader.readline()
+            finally:
+                del self._silent[writer]
             reply = await self._reply(line, _peer(writer))  # to its end: a revocation must not stop half-way
             async with asyncio.timeout(_SECONDS):
                 writer.write(json.dumps(reply).encode() + b"\n")

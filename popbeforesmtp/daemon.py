@@ -154,17 +154,20 @@ async def _watch_rules(parts: Parts, pipeline: Pipeline) -> None:
         await asyncio.sleep(_RULES_EVERY)
         settings = parts.settings
         stamps = await asyncio.to_thread(settings.rules.stamps)
-        if settings is not parts.settings or stamps == parts.rules_known:
+        if settings is not parts.settings or not parts.rules_files.changed(stamps):
             continue
-        parts.rules_known = stamps
         try:
             new = await asyncio.to_thread(settings.rules.rules, settings.grace, settings.hold)
         except PopBeforeSmtpError as error:
+            parts.rules_files.were_read(stamps)
             maillog.trouble(f"the rules stay as they were: {error}")
             pipeline.rules_trouble = str(error)
             continue
-        if settings is not parts.settings:  # the configuration was read again meanwhile, and these files with it
+        again = await asyncio.to_thread(settings.rules.stamps)
+        # The configuration was read again meanwhile, and these files with it; or what we read may be half of one.
+        if settings is not parts.settings or again != stamps:
             continue
+        parts.rules_files.were_read(stamps)
         found = pipeline.rules
         pipeline.obey(replace(new, trusted=found.trusted, own=found.own, tombstones=found.tombstones))
         pipeline.rules_trouble = None

@@ -9,11 +9,11 @@ from popbeforesmtp import report, rules
 from popbeforesmtp.addresses import ClientAddress, parse_address, prefix_of
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.lookups import Lookup
-from popbeforesmtp.model import EventKind, SessionEvent
+from popbeforesmtp.model import Authorization, EventKind, SessionEvent
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.revocations import overlap
 
-_SHOWN = 20  # logins that explain shows at most, the newest
+_SHOWN = 20  # logins that explain shows at most, the newest; and addresses of an account
 
 
 async def explain(pipeline: Pipeline, lookups: Iterable[Lookup], question: Mapping[str, Any], now: Moment) -> object:
@@ -36,7 +36,11 @@ async def explain(pipeline: Pipeline, lookups: Iterable[Lookup], question: Mappi
         "authorizations": [report.describe(entry, now) for entry in held],
         "seen": seen,
         "rules": _rules(pipeline, client, account, now),
-        "outputs": report.outputs(pipeline, lookups, client, now),
+        "outputs": [
+            said
+            for address in ([client] if client is not None else _addresses(held))
+            for said in report.outputs(pipeline, lookups, address, now)
+        ],
         "tombstones": [
             report.describe_tombstone(each)
             for (kind, name), each in pipeline.rules.tombstones.items()
@@ -49,6 +53,12 @@ async def explain(pipeline: Pipeline, lookups: Iterable[Lookup], question: Mappi
         end = pipeline.windows.expires_at(client)
         answer["expires_at"] = None if end is None else end.isoformat()
     return answer
+
+
+def _addresses(held: Iterable[Authorization]) -> list[ClientAddress]:
+    """Return the addresses that somebody's logins opened, of a network its first; as many as logins are shown."""
+    found = dict.fromkeys(ClientAddress(entry.client.partition("/")[0]) for entry in held)
+    return list(found)[:_SHOWN]
 
 
 def _rules(

@@ -61,11 +61,14 @@ class Followed:
     source: Source
     formats: Formats
     open_reading: Callable[[], Reading]  # for each of its logs
+    reads: frozenset[str] | None = None  # the names of its formats; None: of all
+    paused: bool = False  # another will go on where this one stands
     sight: Sight = field(default_factory=Sight)
     warned: set[str] = field(default_factory=set)  # the signs of blindness that were said
     counts: Counter[str] = field(default_factory=Counter)  # "lines", "unknown headers"
     last_line_at: datetime | None = None
     trouble: str | None = None
+    blind_since: float | None = None  # seconds of CLOCK_BOOTTIME from when on nothing can be read here
     forgeable: str | None = None  # why nothing is believed that stands in it
     holds: Holds = field(default_factory=Holds)
     held: Sequence[Authorization] = ()  # sessions that were open before a restart
@@ -145,14 +148,26 @@ class Followed:
         self._idle_since = now.boottime if self._idle_since is None else self._idle_since
         self.live = now.boottime - self._idle_since >= _IDLE
 
+    def blind(self, now: Moment) -> float:
+        """Say for how many seconds nothing can be read here, as far as this was asked; 0 where something can."""
+        if self.trouble is None and not self.source.report().waiting:
+            self.blind_since = None
+        elif self.blind_since is None:
+            self.blind_since = now.boottime
+        return 0.0 if self.blind_since is None else now.boottime - self.blind_since
+
     def names(self, log: str) -> bool:
         """Say whether a log is this source, or one of the logs whose names its pattern fits."""
         return log == self.source.name or fnmatchcase(log, self.source.name)
 
+    def sees(self, held: Authorization) -> bool:
+        """Say whether the end of a session would be read here."""
+        return self.names(held.origin.source) and (self.reads is None or held.format in self.reads)
+
 
 def share(held: Iterable[Authorization], followed: Sequence[Followed]) -> list[Authorization]:
-    """Give each source the sessions of its logs that were open before a restart; return those of no source."""
+    """Give each source the sessions that were open in its logs before it; return those whose end no source will see."""
     left = list(held)
     for each in followed:
-        each.held = [session for session in left if each.names(session.origin.source)]
-    return [session for session in left if not any(each.names(session.origin.source) for each in followed)]
+        each.held = [session for session in left if each.sees(session)]
+    return [session for session in left if not any(each.sees(session) for each in followed)]

@@ -1,17 +1,25 @@
 """Sessions that are open, of one source: while one is, ``hold`` keeps its client authorized.
 
 A session whose end is not seen would stretch its client's window to all that ``hold`` allows. So it is in force for a
-format only once that format's logouts are being seen, and no longer when many logins come and no logout among them.
+format only once that format's logouts are being seen, and no longer when many logins come and no logout among them;
+nor for one account of which that is true.
 """
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 
+from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.model import Authorization
+from popbeforesmtp.text import escape
 
 _SILENT = 100
 """Logins of one format without a logout among them, from which on nobody can tell any more that sessions end."""
+
+_SHARE = 10
+"""How many of them one account may make: one that opens a hundred sessions ends what it holds itself, nobody else's."""
+
+_NONE: Counter[str] = Counter()  # of a format that nobody logged in to
 
 Session = tuple[str, str]
 """The log that a session's lines stand in, and its name there: format, blank, key."""
@@ -28,35 +36,46 @@ class Holds:
     def __init__(self) -> None:
         self._open: OrderedDict[Session, Authorization] = OrderedDict()  # the oldest login first
         self._waiting: dict[Session, Authorization] = {}  # not authorized yet: their end may come in what is read next
-        self._logins: Counter[str] = Counter()  # of each format, since its last logout
+        self._logins: dict[str, Counter[str]] = {}  # of each account of a format, since the last logout there
         self._seen: set[str] = set()  # formats whose logouts are seen
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def in_force(self, format_name: str) -> bool:
-        """Say whether a format's sessions are held."""
-        return format_name in self._seen
+    def in_force(self, format_name: str, user: str) -> bool:
+        """Say whether an account's sessions are held."""
+        return format_name in self._seen and self._logins.get(format_name, _NONE)[user.casefold()] < _SILENT
 
     def unheld(self) -> list[str]:
-        """Return the formats of which so many logins came without a logout that somebody should know."""
-        return sorted(name for name, count in self._logins.items() if count >= _SILENT and name not in self._seen)
+        """Say of whom so many logins came without a logout that somebody should know: formats, and accounts."""
+        formats = sorted(name for name in self._logins if name not in self._seen and self._is_silent(name))
+        accounts = sorted(
+            f"{name}'s account {escape(user)}"
+            for name in self._seen
+            for user, count in self._logins.get(name, _NONE).items()
+            if count >= _SILENT
+        )
+        return formats + accounts
 
     def restore(self, held: Authorization) -> None:
         """Take up a session that was held before a restart."""
         self._seen.add(held.format)
         self._open[held.origin.source, held.session] = held
 
-    def login(self, format_name: str) -> list[Authorization]:
+    def login(self, format_name: str, user: str) -> list[Authorization]:
         """Count a login; where that makes too many without a logout, return all that is held no longer."""
-        self._logins[format_name] += 1
-        if self._logins[format_name] < _SILENT or format_name not in self._seen:
+        user, logins = user.casefold(), self._logins.setdefault(format_name, Counter())
+        if format_name not in self._seen:
+            if not self._is_silent(format_name):
+                logins[user] += 1
             return []
-        self._seen.discard(format_name)
-        for session in [session for session, held in self._waiting.items() if held.format == format_name]:
-            del self._waiting[session]
-        gone = [session for session, held in self._open.items() if held.format == format_name]
-        return [self._open.pop(session) for session in gone]
+        logins[user] += 1
+        if self._weight(format_name) >= _SILENT:
+            self._seen.discard(format_name)
+            return self._take_back(lambda held: held.format == format_name)
+        if logins[user] != _SILENT:
+            return []
+        return self._take_back(lambda held: held.format == format_name and held.user.casefold() == user)
 
     def hold(self, held: Authorization, now: Moment, *, live: bool) -> Authorization | None:
         """Remember an open session; return another one's that had its name, and is over.
@@ -91,9 +110,19 @@ class Holds:
         """
         if known:
             self._seen.add(format_name)
-            self._logins[format_name] = 0
+            self._logins.pop(format_name, None)
         self._waiting.pop((log, session), None)
         return self._open.pop((log, session), None)
+
+    def taken(self, session: Session, client: ClientAddress, user: str) -> Authorization | None:
+        """Take in that a login has this session's name; return what another held that had it, and is over."""
+        for known in (self._waiting, self._open):
+            held = known.get(session)
+            if held is not None and (held.client, held.user) != (client, user):
+                del known[session]
+                if known is self._open:
+                    return held
+        return None
 
     def forget(self, ended: Callable[[Authorization], bool]) -> None:
         """Forget the sessions whose windows were ended before their time."""
@@ -106,3 +135,18 @@ class Holds:
         self._open.clear()
         self._waiting.clear()
         return gone
+
+    def _weight(self, format_name: str) -> int:
+        """Return how many logins came since the last logout, of no account more than its share."""
+        return sum(min(count, _SHARE) for count in self._logins.get(format_name, _NONE).values())
+
+    def _is_silent(self, format_name: str) -> bool:
+        """Say whether so many logins of a format, or of one account there, came without a logout."""
+        most = max(self._logins.get(format_name, _NONE).values(), default=0)
+        return most >= _SILENT or self._weight(format_name) >= _SILENT
+
+    def _take_back(self, gone: Callable[[Authorization], bool]) -> list[Authorization]:
+        """Forget some sessions; return those that were held."""
+        found = [held for held in self._open.values() if gone(held)]
+        self.forget(gone)
+        return found

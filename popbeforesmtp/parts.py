@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from pathlib import Path
 
 from popbeforesmtp import detect, maillog, wiring
 from popbeforesmtp.active import ActiveSet
@@ -19,13 +20,13 @@ from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.config import Section, Settings
 from popbeforesmtp.errors import ConfigError
 from popbeforesmtp.following import Followed, share
-from popbeforesmtp.model import Authorization, Tombstone
+from popbeforesmtp.model import Authorization, Reason, Tombstone
 from popbeforesmtp.outputs import Outputs, empty_forgotten
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.revocations import newest
 from popbeforesmtp.rules import Rules, taken_back
-from popbeforesmtp.rulesettings import Stamps
+from popbeforesmtp.rulesettings import Files
 from popbeforesmtp.stores import Progress, Store
 from popbeforesmtp.windows import Windows
 
@@ -41,7 +42,7 @@ class Parts:
 
     def __init__(self, settings: Settings, clock: Clock, answers: Answers) -> None:
         self.settings = settings
-        self.rules_known: Stamps = []  # of the files that the rules were read from
+        self.rules_files = Files([])  # those that the rules were read from
         self.pipeline: Pipeline | None = None  # None until all have been put together
         self._clock = clock
         self._answers = answers
@@ -54,7 +55,7 @@ class Parts:
         now = self._clock.now()
         store.set_stopped(None)
         store.purge(now)
-        self.rules_known = self.settings.rules.stamps()
+        self.rules_files = Files(self.settings.rules.stamps())
         rules = self._rules(self.settings, found, store.tombstones())
         windows = Windows(
             active=ActiveSet(),
@@ -65,10 +66,9 @@ class Parts:
             limits=rules.limits,
             prefix=rules.ipv6_prefix,
         )
-        held = _restore(store, windows, rules, now)
+        held = _restore(store.load(now), windows, rules, now)
         progress = store.progress()
-        since = now.wall - rules.longest - EARLIER
-        self._followed = {section.key: self._open_source(section, progress, since) for section in found.sources}
+        self._followed = self._open_sources(self.settings, _sources(self.settings, found), progress, rules.longest)
         for lost in share(held, list(self._followed.values())):
             windows.close(lost)  # its log is followed no longer: nobody would see its session end
         recorder.start()
@@ -103,24 +103,25 @@ class Parts:
         if _fixed(settings) != _fixed(self.settings):
             raise ConfigError(f"{settings.path}: [store] and control cannot change while the daemon runs; restart it")
         self._answers.found.clear()
-        rules_known = await asyncio.to_thread(settings.rules.stamps)
+        rules_files = Files(await asyncio.to_thread(settings.rules.stamps))
         found = await asyncio.to_thread(detect.find, settings, self._say, self._clock.now().wall)
         rules = self._rules(settings, found, pipeline.rules.tombstones.values())
         windows = pipeline.windows
-        progress = await windows.recorder.progress()
-        since = self._clock.now().wall - rules.longest - EARLIER
-        followed = {
-            section.key: self._followed.get(section.key) or self._open_source(section, progress, since)
-            for section in found.sources
-        }
+        sources = await asyncio.to_thread(_sources, settings, found)
         async with AsyncExitStack() as undo:
+            going = [old for key, old in self._followed.items() if key not in sources]
+            pipeline.pause(going)  # what is read now would be read again
+            undo.callback(pipeline.pause, going, paused=False)
+            followed = self._open_sources(settings, sources, await windows.recorder.progress(), rules.longest)
+            for key in followed.keys() - self._followed.keys():
+                undo.callback(followed[key].source.close)
             swap = await outputs.prepare(settings, found, undo)
             audit = windows.audit if settings.audit == self.settings.audit else Audit(settings.audit)
             open_log(settings)
             left = await windows.recorder.entries(self._clock.now())
             await windows.recorder.keep_maps([wiring.map_key(section) for section in _kept(settings, found)])
             undo.pop_all()
-        self.settings, self._followed, self.rules_known = settings, followed, rules_known
+        self.settings, self._followed, self.rules_files = settings, followed, rules_files
         if audit is not windows.audit:
             windows.audit.close()
             windows.audit = audit
@@ -147,10 +148,20 @@ class Parts:
         maillog.found(sentence)
         self._answers.found.append(sentence)
 
-    def _open_source(self, section: Section, progress: Mapping[str, Progress], since: datetime) -> Followed:
-        return wiring.open_source(
-            section, progress, since, insecure=self.settings.insecure_log, own=self.settings.own_formats
-        )
+    def _open_sources(
+        self,
+        settings: Settings,
+        sources: Mapping[str, Section],
+        progress: Mapping[str, Progress],
+        longest: timedelta,
+    ) -> dict[str, Followed]:
+        """Open all sources that are not followed as they are, each where it was left off."""
+        since = self._clock.now().wall - longest - EARLIER
+        return {
+            key: self._followed.get(key)
+            or wiring.open_source(section, progress, since, insecure=settings.insecure_log, own=settings.own_formats)
+            for key, section in sources.items()
+        }
 
     def _rules(self, settings: Settings, found: detect.Found, tombstones: Iterable[Tombstone]) -> Rules:
         """Put together what is configured, what was found out, and what was done by hand. Raises ConfigError."""
@@ -158,24 +169,43 @@ class Parts:
         return replace(written, trusted=found.trusted, own=detect.own_addresses(), tombstones=newest(tombstones))
 
 
-def _restore(store: Store, windows: Windows, rules: Rules, now: Moment) -> list[Authorization]:
-    """Take up what the store kept, as far as it still holds; return those of sessions that were open."""
-    held = []
-    for kept in store.load(now):
+def _restore(entries: Iterable[Authorization], windows: Windows, rules: Rules, now: Moment) -> list[Authorization]:
+    """Take up all authorizations of before but those that hold no more; return the sessions that were held."""
+    held, revoked = [], set()
+    for kept in entries:
         reason = taken_back(kept, rules, now)
-        if reason is not None:  # the configuration was changed while we were away, or a revocation was cut short
+        if reason is Reason.REVOKED:  # cut short by a crash: other accounts on the address keep what they have
+            windows.close(kept)
+            revoked.add(kept.client)
+        elif reason is not None:  # the configuration was changed while we were away
             windows.revoke(kept.client, reason)
         elif kept.rule == "hold" and not rules.hold:
-            windows.recorder.closed(kept.client, kept.key)
+            windows.close(kept)
         else:
             windows.restore(kept, now)
             held += [kept] if kept.rule == "hold" else []
+    for client in revoked.difference(windows.active):
+        windows.revoke(client, Reason.REVOKED)
     return held
 
 
 def _kept(settings: Settings, found: detect.Found) -> tuple[Section, ...]:
     """Return what has to be emptied once it is configured no longer."""
     return (*found.mtas, *wiring.told_of_blocked(settings))
+
+
+def _sources(settings: Settings, found: detect.Found) -> dict[str, Section]:
+    """Return the sources by all that they are read by: where a format file of the administrator's changes, they do."""
+    own = [f"{path.name} {_content(path)!r}" for path in sorted(wiring.FORMATS.glob("*.toml"))]
+    return {f"{section.key} {own} {settings.own_formats}": section for section in found.sources}
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in a file; nothing where it cannot be read, which whoever needs it says."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:

@@ -10,10 +10,11 @@ from contextlib import suppress
 
 from popbeforesmtp import maillog, rules
 from popbeforesmtp.active import Change
+from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock, Moment
 from popbeforesmtp.errors import PopBeforeSmtpError
-from popbeforesmtp.following import Followed
+from popbeforesmtp.following import Followed, share
 from popbeforesmtp.history import History, Seen
 from popbeforesmtp.holds import session_name
 from popbeforesmtp.model import Authorization, Block, EventKind, Origin, Reason, SessionEvent, Verdict
@@ -24,6 +25,7 @@ _OVER = "its grace period is over; its session may be open"
 _CATCHING_UP = 5.0  # seconds for which the first start reads before there are maps and answers
 _LOOK = 1.0  # seconds between looks without any event: what events miss is found by then
 _BLOCKS = 16  # blocks read of one source before the others have their turn
+_REST = 4.0  # times as long as settling took is how long it rests then
 _TURN = 0.5  # seconds of reading after which no other block is begun: patterns that are not ours may take their time
 
 
@@ -81,16 +83,29 @@ class Pipeline:
             await asyncio.sleep(0)
 
     def follow(self, followed: Sequence[Followed]) -> None:
-        """Follow these sources from now on, and no others; those that were followed before go on as they are."""
-        for new in followed:
-            if new not in self.followed:
-                new.source.watch(self._ring)
+        """Follow these sources from now on, and no others; those that were followed before go on as they are.
+
+        A new one that reads an old one's log takes over the sessions that are open there.
+        """
+        new = [each for each in followed if each not in self.followed]
+        held: list[Authorization] = []
         for old in self.followed:
             if old not in followed:
                 old.source.close()
-                self._let_go(old)  # nobody sees its sessions end any more
+                held += [*old.holds.all(), *old.held]
+                old.held = ()
+        for lost in share(held, new):  # nobody sees these sessions end any more
+            self.windows.close(lost)
+        for each in new:
+            each.source.watch(self._ring)
         self.followed = followed
         self._mind_ends()
+        self._bell.set()
+
+    def pause(self, followed: Iterable[Followed], *, paused: bool = True) -> None:
+        """Read no more of these sources, for others go on where they stand; or do so again."""
+        for each in followed:
+            each.paused = paused
         self._bell.set()
 
     def obey(self, new_rules: rules.Rules, left: Iterable[Authorization] = ()) -> None:
@@ -109,6 +124,13 @@ class Pipeline:
             if reason is not None:
                 self.windows.revoke(client, reason)
         self.blocking.spare(new_rules)
+
+    def _let_go_of_unseen(self, followed: Followed) -> None:
+        """Take back what a source's sessions hold once it could not be read for a grace period; no end is seen."""
+        blind = followed.blind(self._clock.now()) >= self.rules.grace.total_seconds()
+        if blind and (len(followed.holds) or followed.held):
+            maillog.warned(f"{followed.source.name}: cannot be read; its open sessions are held no longer")
+            self._let_go(followed)
 
     def _let_go(self, followed: Followed) -> None:
         """Take back what the open sessions of a source hold."""
@@ -131,6 +153,7 @@ class Pipeline:
             publisher.check()
         self.blocking.look()
         for followed in self.followed:
+            self._let_go_of_unseen(followed)
             warnings = followed.sight.warnings(self._clock.now())
             if followed.forgeable is not None:
                 warnings["forgeable"] = f"nothing is believed: {followed.forgeable}"
@@ -168,6 +191,8 @@ class Pipeline:
 
     def _read(self, followed: Followed) -> bool:
         """Read some of what a source has; say whether there may be more."""
+        if followed.paused:
+            return False
         try:
             more = self._read_blocks(followed)
         except (OSError, EOFError, PopBeforeSmtpError) as error:
@@ -239,11 +264,12 @@ class Pipeline:
         now, client, user = self._clock.now(), event.client, event.user or ""
         held = bool(self.rules.hold) and event.key is not None and event.genuine
         if client is not None and held:
-            for gone in followed.holds.login(event.format):
+            for gone in followed.holds.login(event.format, user):
                 self.windows.close(gone)
             if event.ended and event.key is not None:
                 followed.holds.logout(origin.source, event.format, session_name(event.format, event.key))
-            held = followed.holds.in_force(event.format) and not event.ended
+            held = followed.holds.in_force(event.format, user) and not event.ended
+            self._take_name(followed, event, origin, client)
         standing = rules.ALONE
         if client is not None:
             standing = self.windows.standing(rules.granted_to(client, self.rules), user, now)
@@ -263,6 +289,13 @@ class Pipeline:
         self.history.add(Seen(event, origin, outcome, authorization.expires_at))
         if held and event.key is not None:
             self._hold(followed, rules.hold(authorization, session_name(event.format, event.key), now, self.rules), now)
+
+    def _take_name(self, followed: Followed, event: SessionEvent, origin: Origin, client: ClientAddress) -> None:
+        """End the session that had this login's name: its process serves somebody else now."""
+        session = origin.source, session_name(event.format, event.key or "")
+        gone = followed.holds.taken(session, rules.granted_to(client, self.rules), event.user or "")
+        if gone is not None:
+            self.windows.close(gone)
 
     def _hold(self, followed: Followed, held: Authorization, now: Moment) -> None:
         """Keep a session's client authorized while it is open."""
@@ -295,5 +328,9 @@ class Pipeline:
         self.windows.audit("refuse", held.origin, held.client, held.user, now.wall, **more)
 
     async def _settle_them(self) -> None:
+        """Settle windows, and rest: with many sessions on an address each logout costs, and others wait."""
+        began = self._loop.time()
         with suppress(PopBeforeSmtpError):  # the recorder has said it; it is tried again at the next turn
             await self.windows.settle()
+        await asyncio.sleep(min(_REST * (self._loop.time() - began), _LOOK))
+        self._bell.set()

@@ -3,12 +3,15 @@
 import grp
 import os
 import pwd
+import resource
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from popbeforesmtp.errors import NotPermittedError, UnavailableError
 
+_FILES = 8192  # as LimitNOFILE in contrib/systemd
 _LINKS = 40  # that the system follows, path_resolution(7)
 
 SYSLOG = "syslog"
@@ -35,6 +38,18 @@ def become(user: str) -> None:
     except PermissionError:
         raise NotPermittedError(f"--user {user}: only root can become another user") from None
     os.environ.update(HOME=entry.pw_dir, USER=user, LOGNAME=user)
+
+
+def allow_files() -> None:
+    """Let this process have as many files open as it may, up to what the unit allows (LimitNOFILE).
+
+    Where nobody said otherwise it is 1024 (getrlimit(2)): a few hundred connections of each lookup, logs, maps.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):  # a unit may forbid it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def group_number(group: str | None) -> int | None:

@@ -64,11 +64,9 @@ def describe_tombstone(tombstone: Tombstone) -> dict[str, object]:
 
 
 def outputs(
-    pipeline: Pipeline, lookups: Iterable[Lookup], client: ClientAddress | None, now: Moment
+    pipeline: Pipeline, lookups: Iterable[Lookup], client: ClientAddress, now: Moment
 ) -> list[dict[str, object]]:
     """Say what each output says of an address now, for ``explain``."""
-    if client is None:
-        return []
     windows, rules = pipeline.windows, pipeline.rules
     otherwise = "refused, for its network is restricted" if client in rules.restricted else "not found"
     live = "may relay" if windows.permits(client) else otherwise
@@ -76,7 +74,8 @@ def outputs(
     key = client if client in windows.active else prefix_of(client, rules.ipv6_prefix)
     said += [{"name": each.name, "says": each.says(key, otherwise)} for each in windows.publishers]
     told = pipeline.blocking.told
-    return said if told is None else [*said, {"name": told.name, "says": pipeline.blocking.says(client, now)}]
+    said += [] if told is None else [{"name": told.name, "says": pipeline.blocking.says(client, now)}]
+    return [{"address": client, **each} for each in said]
 
 
 def _source(followed: Followed) -> dict[str, object]:

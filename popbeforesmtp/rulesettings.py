@@ -25,6 +25,7 @@ _SETTINGS = (
     *("max_accounts_per_address", "max_addresses_per_account", "max_grants_per_minute", "max_clients"),
     "revoke_after_failures",
 )
+_RESTLESS = 10  # looks after which files that are written all the time are read all the same
 _WINDOW = ("grace", "accounts", "services")
 _MOST = 1_000_000  # of whatever a limit counts
 
@@ -83,6 +84,28 @@ class RuleSettings:
 
 
 NO_RULES = RuleSettings()
+
+
+class Files:
+    """Files that are looked at again and again: says when they have changed, and nobody is writing them any more.
+
+    A list of denied accounts that is being written would for that moment deny nobody.
+    """
+
+    def __init__(self, read: Stamps) -> None:
+        """``read`` are their stamps from before they were read last."""
+        self._read = self._seen = read
+        self._looks = 0  # since they have changed
+
+    def changed(self, stamps: Stamps) -> bool:
+        """Say whether they differ from what was read, and are as at the look before, or never come to rest."""
+        rest, self._seen = stamps == self._seen, stamps
+        self._looks = 0 if stamps == self._read else self._looks + 1
+        return self._looks > _RESTLESS or (rest and stamps != self._read)
+
+    def were_read(self, stamps: Stamps) -> None:
+        """Take in that they were read, when they had these stamps."""
+        self._read, self._looks = stamps, 0
 
 
 def read_rules(places: Places, data: Table) -> RuleSettings:

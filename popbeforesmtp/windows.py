@@ -161,9 +161,11 @@ class Windows:
         self._unsettled.add(gone.client)
 
     async def settle(self) -> None:
-        """End windows, or make them shorter, from which something was taken. Raises StoreError; then call again."""
-        while self._unsettled:
-            client = next(iter(self._unsettled))
+        """End windows, or make them shorter, from which something was taken. Raises StoreError; then call again.
+
+        What is taken meanwhile is for the next call: each costs a look at all authorizations of a client.
+        """
+        for client in list(self._unsettled):
             left = await self.recorder.entries_of(client, self._clock.now())
             self._unsettled.discard(client)
             self.settle_with(client, left)

@@ -15,7 +15,7 @@ from popbeforesmtp.audit import Audit
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.following import Followed, Reading
 from popbeforesmtp.header import HeaderReader
-from popbeforesmtp.model import Authorization
+from popbeforesmtp.model import Authorization, Block
 from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.publisher import Publisher
 from popbeforesmtp.recorder import Recorder
@@ -37,6 +37,13 @@ class Log(ListSource):
     def __init__(self) -> None:
         super().__init__()
         self.closed = False
+        self.broken = False
+
+    def read(self) -> Block | None:
+        """Return the next lines, or fail."""
+        if self.broken:
+            raise PermissionError(13, "Permission denied")
+        return super().read()
 
     def ended(self) -> bool:
         """Say no."""
@@ -128,7 +135,16 @@ class House:
             pass
         self.pipeline._settle()
         self.windows.expire()
-        await until(lambda: not self.windows.unsettled)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Let the pipeline turn until all that was taken back has been settled."""
+
+        def turn() -> bool:
+            self.pipeline._settle()
+            return not self.windows.unsettled
+
+        await until(turn)
 
     async def login(self, client: str = CLIENT, user: str = "alice", session: str = "", ago: float = 0) -> None:
         """Write a login."""

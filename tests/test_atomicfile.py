@@ -1,5 +1,8 @@
 """Files that are replaced whole."""
 
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -106,3 +109,31 @@ def test_a_symlink_is_replaced_and_its_target_stays(tmp_path: Path) -> None:
     assert not path.is_symlink()
     assert path.read_text() == "new"
     assert target.read_text() == "precious"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
+@pytest.mark.parametrize("there", [True, False], ids=["the old file's", "the folder's"])
+def test_what_root_makes_belongs_to_whom_the_old_file_or_the_folder_does(tmp_path: Path, *, there: bool) -> None:
+    """A sweep of root's keeps no daemon of another user from its map."""
+    path = tmp_path / "map"
+    os.chown(tmp_path, 1, 2)
+    if there:
+        path.touch()
+        os.chown(path, 3, 4)
+    with replacing(path) as new:
+        new.write_text("new")
+    status = path.stat()
+    assert (status.st_uid, status.st_gid) == ((3, 4) if there else (1, 2))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
+@pytest.mark.parametrize("how", [os.link, os.symlink])
+def test_nothing_else_is_given_away(tmp_path: Path, how: Callable[[Path, Path], None]) -> None:
+    """Whoever the folder belongs to may put another file of root's in the place of what root makes."""
+    folder, secret = tmp_path / "folder", tmp_path / "secret"
+    folder.mkdir()
+    os.chown(folder, 1, 1)
+    secret.touch()
+    with suppress(OSError), replacing(folder / "map") as new:
+        how(secret, new)
+    assert secret.stat().st_uid == 0

@@ -192,3 +192,24 @@ def test_without_a_journal_the_start_says_so(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(audit, "_JOURNAL", tmp_path / "none")
     with pytest.raises(CannotCreateError, match="there is no journal on this host; name a file"):
         Audit("journal")
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at the start", "behind a rotation"])
+def test_a_trail_follows_no_symlink(tmp_path: Path, ear: Ear, *, later: bool) -> None:
+    """Root's daemon would write into another file of root's; it is said, and nobody waits."""
+    path, secret = tmp_path / "audit", tmp_path / "secret"
+    secret.touch()
+    if later:
+        trail = Audit(str(path))
+        path.unlink()
+    path.symlink_to(secret)
+    if not later:
+        with pytest.raises(CannotCreateError, match="symbolic links"):
+            Audit(str(path))
+        return
+    trail("refuse", ORIGIN, CLIENT, "bob", NOW.wall)
+    trail("refuse", ORIGIN, CLIENT, "bob", NOW.wall)
+    assert secret.read_text() == ""
+    assert trail.trouble is not None
+    assert [said for said in ear.said if "symbolic links" in said] == [f"{trail.trouble}; trying again"]
+    trail.close()

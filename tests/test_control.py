@@ -87,6 +87,26 @@ def test_junk_stops_nothing(tmp_path: Path, junk: bytes) -> None:
     assert served(path, disturb) == {"command": "echo", "uid": os.getuid()}
 
 
+def test_many_who_say_nothing_keep_nobody_out(tmp_path: Path) -> None:
+    """Of those who have not asked yet, who has waited longest is hung up on; there is always room."""
+    path = tmp_path / "control"
+
+    def crowd() -> object:
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(control._MOST + 5)]
+        for number, each in enumerate(silent):
+            each.settimeout(3)
+            each.connect(str(path))
+            assert ask(path, "echo", number=number)["number"] == number
+        assert [each.recv(1) for each in silent[:5]] == [b""] * 5
+        silent[-1].sendall(b'{"command": "echo"}\n')
+        assert silent[-1].recv(100)
+        for each in silent:
+            each.close()
+        return ask(path, "echo")
+
+    assert served(path, crowd) == {"command": "echo", "uid": os.getuid()}
+
+
 def test_the_socket_is_for_its_owner_and_group(tmp_path: Path) -> None:
     """Nobody else may even ask."""
     path = tmp_path / "control"

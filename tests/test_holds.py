@@ -22,9 +22,9 @@ def held(session: str = "A", client: str = CLIENT, fmt: str = "dovecot", log: st
 def test_nothing_is_held_before_a_logout_of_the_format_was_seen() -> None:
     """Nor because of another format's."""
     holds = Holds()
-    assert not holds.in_force("dovecot")
+    assert not holds.in_force("dovecot", "alice")
     holds.logout("/log", "courier", "courier X")
-    assert (holds.in_force("dovecot"), holds.in_force("courier")) == (False, True)
+    assert (holds.in_force("dovecot", "alice"), holds.in_force("courier", "alice")) == (False, True)
 
 
 @pytest.mark.parametrize("count", [_SILENT - 1, _SILENT, _SILENT + 1])
@@ -35,17 +35,45 @@ def test_so_many_logins_without_a_logout_end_it_and_give_back_all_that_is_held(c
         holds.logout("/log", fmt, f"{fmt} X")
         holds.hold(held(fmt=fmt), NOW, live=True)
     holds.hold(held("B"), NOW, live=False)
-    gone = [each for _ in range(count) for each in holds.login("dovecot")]
+    gone = [each for number in range(count) for each in holds.login("dovecot", f"u{number}")]
     over = count >= _SILENT
     assert gone == ([held()] if over else [])
-    assert holds.in_force("dovecot") is not over
+    assert holds.in_force("dovecot", "alice") is not over
     assert holds.unheld() == (["dovecot"] if over else [])
     assert list(holds.due()) == ([] if over else [held("B")])
-    assert holds.in_force("courier")
+    assert holds.in_force("courier", "alice")
     holds.logout("/log", "dovecot", "dovecot X")
-    assert holds.in_force("dovecot")
+    assert holds.in_force("dovecot", "alice")
     assert holds.unheld() == []
-    assert holds.login("dovecot") == []
+    assert holds.login("dovecot", "alice") == []
+
+
+def test_one_account_that_opens_many_sessions_ends_what_it_holds_itself_and_nobody_elses() -> None:
+    """In upper or lower case; nine of them together cannot either. A logout begins anew."""
+    holds = Holds()
+    holds.logout("/log", "dovecot", "dovecot X")
+    theirs = replace(held("B", "192.0.2.11"), user="Mallory")
+    for each in (held(), theirs):
+        holds.hold(each, NOW, live=True)
+    gone = [each for number in range(_SILENT) for each in holds.login("dovecot", ("mallory", "MALLORY")[number % 2])]
+    assert gone == [theirs]
+    assert holds.unheld() == ["dovecot's account mallory"]
+    for number in range(1000):
+        assert holds.login("dovecot", f"mallory{number % 8}") == []
+    assert (holds.in_force("dovecot", "alice"), holds.in_force("dovecot", "Mallory")) == (True, False)
+    holds.logout("/log", "dovecot", "dovecot X")
+    assert holds.in_force("dovecot", "mallory")
+    assert holds.unheld() == []
+    assert holds.all() == [held()]
+
+
+def test_where_few_accounts_log_in_each_is_told_of_as_well() -> None:
+    """A small site whose log shows no logouts has a hold that is not in force."""
+    holds = Holds()
+    for _ in range(_SILENT):
+        assert holds.unheld() == []
+        holds.login("dovecot", "alice")
+    assert holds.unheld() == ["dovecot"]
 
 
 def test_a_logout_ends_its_own_session_only() -> None:
@@ -105,7 +133,7 @@ def test_a_restored_session_holds_on() -> None:
     """Its format's logouts were seen before the restart."""
     holds = Holds()
     holds.restore(held())
-    assert holds.in_force("dovecot")
+    assert holds.in_force("dovecot", "alice")
     assert holds.all() == [held()]
 
 

@@ -6,6 +6,8 @@ import os
 import pwd
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -270,3 +272,17 @@ def test_a_folder_of_the_user_that_we_became_is_safe(folder: Path) -> None:
         assert in_child(look) == [True, None]
     finally:
         shutil.rmtree(outer)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "expected"), [(256, 300, 300), (1024, 20000, 8192), (9000, 20000, 9000), (64, 64, 64)]
+)
+def test_a_daemon_may_have_as_many_files_open_as_its_unit_allows(soft: int, hard: int, expected: int) -> None:
+    """Also where no unit started it; never fewer than it had."""
+    program = (
+        "import resource; from popbeforesmtp.privileges import allow_files; "
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); allow_files(); "
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{expected} {hard}\n"

@@ -1,18 +1,24 @@
 """SIGHUP: the daemon builds all that is new and swaps it in, or keeps what it has and says why. No window changes."""
 
+import json
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tests.site import CLIENT, OTHER, Site, busy_socket, in_map, map_section, permitted, state, wait_for
+from tests.site import CLIENT, OTHER, Held, Site, busy_socket, in_map, map_section, permitted, state, wait_for
 
 THIRD = "192.0.2.12"
+FAILURE = (
+    "imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN,"
+    " rip=192.0.2.13, lip=198.51.100.1, session=<def>"
+)
 KEPT = "the configuration was not read again, and everything stays as it was: "
 
 
@@ -189,6 +195,80 @@ def test_a_login_written_while_the_configuration_is_read_again_is_not_lost(runni
             running.process.send_signal(signal.SIGHUP)
     wait_for("all may relay", lambda: set(running.site.windows()) == set(clients))
     assert all(running.said().count(f"granted client={client} ") == 1 for client in clients)
+
+
+def test_no_line_is_heard_twice_where_a_source_is_read_by_other_settings(running: Running) -> None:
+    """What comes while the new one is prepared waits for it: failed logins are counted, and each counts once."""
+    site = running.site
+    held = Held(site.folder / "clients")
+    more = f"[block]\nafter = 3\nlist = {json.dumps(['/bin/true'])}\n{map_section(site.folder / 'clients')}"
+    site.configure(source=f'"{site.log}"\ntimezone = "Europe/Berlin"', more=more)
+    running.process.send_signal(signal.SIGHUP)
+    wait_for("it is under way", lambda: waits_for_lock(running.process.pid, held.path))
+    with site.log.open("a") as log:
+        for _ in range(2):
+            log.write(f"{datetime.now(UTC).isoformat()} mx1 dovecot: {FAILURE}\n")
+    with pytest.raises(AssertionError):  # until it is done
+        wait_for("nobody hears them", lambda: count(site, "failure"), seconds=0.5)
+    held.release()
+    wait_for("it is done", lambda: "reloaded" in running.said())
+    running.granted(CLIENT)
+    assert count(site, "failure") == 2
+
+
+def test_a_reload_that_fails_reads_on_where_it_was(running: Running) -> None:
+    """The source that was to be read otherwise too."""
+    running.granted(CLIENT)
+    running.kept("is no socket", source=f'"{running.site.log}"\ntimezone = "Europe/Berlin"', listen='"unix:relative"')
+    running.granted(OTHER)
+
+
+def test_a_changed_format_file_counts_from_the_reload_on(tmp_path: Path) -> None:
+    """The administrator's own in formats.d; what was read by the old one stays."""
+    site, folder = Site(tmp_path), tmp_path / "formats.d"
+    folder.mkdir()
+    program = (
+        "from pathlib import Path; from popbeforesmtp import wiring; "
+        f"wiring.FORMATS = Path({str(folder)!r}); wiring.formats.__defaults__ = (wiring.FORMATS,)"
+    )
+
+    def write(word: str) -> None:
+        (folder / "mine.toml").write_text(
+            'title = "Mine"\nprograms = ["mine"]\n[services]\nmine = "imap"\n[[pattern]]\nevent = "login"\n'
+            f"match = '{word}[ ](?P<user>[a-z]{{1,20}})[ ](?P<address>[0-9.]{{7,15}})'\n"
+        )
+
+    def log_in(word: str, client: str) -> None:
+        with site.log.open("a") as log:
+            log.write(f"{datetime.now(UTC).isoformat()} mx1 mine: {word} alice {client}\n")
+
+    write("hello")
+    process = site.start(program=program)
+    try:
+        site.ready()
+        log_in("hello", CLIENT)
+        wait_for("it is read", lambda: CLIENT in site.windows())
+        write("welcome")
+        process.send_signal(signal.SIGHUP)
+        wait_for("it is done", lambda: "reloaded" in site.said())
+        log_in("hello", THIRD)
+        log_in("welcome", OTHER)
+        wait_for("it is read by the new one", lambda: OTHER in site.windows())
+        assert site.windows().keys() == {CLIENT, OTHER}
+    finally:
+        site.close()
+
+
+def count(site: Site, name: str) -> int:
+    """Return a counter of the daemon's."""
+    found = state(site)
+    assert found is not None
+    return int(found["counts"].get(name, 0))
+
+
+def waits_for_lock(pid: int, path: Path) -> bool:
+    """Say whether a process has a file open: a map, whose lock it tries to take."""
+    return str(path) in open_files(pid)
 
 
 def test_a_new_lookup_answers_and_the_old_one_is_gone(running: Running) -> None:

@@ -12,7 +12,7 @@ from popbeforesmtp import config
 from popbeforesmtp.accounts import EVERYBODY, Accounts
 from popbeforesmtp.errors import ConfigError
 from popbeforesmtp.rules import SERVICES, Limits, Rules, Window
-from popbeforesmtp.rulesettings import RuleSettings
+from popbeforesmtp.rulesettings import Files, RuleSettings
 from tests.site import CLIENT, OTHER, Site, in_map, map_section, permitted, state, wait_for
 from tests.test_rules import networks
 
@@ -134,6 +134,18 @@ def test_a_stamp_changes_with_a_file_and_with_who_may_read_it(tmp_path: Path) ->
 
 
 # The daemon reads them again
+
+
+def test_files_are_read_again_when_nobody_writes_them_any_more() -> None:
+    """A list of denied accounts that is being written denies nobody for a moment; who logs in then would keep that."""
+    files = Files([(1,)])
+    looks = [[(1,)], [(2,)], [(3,)], [()], [(4,)], [(4,)], [(4,)]]
+    assert [files.changed(stamps) for stamps in looks] == [False, False, False, False, False, True, True]
+    files.were_read([(4,)])
+    assert [files.changed(stamps) for stamps in ([(4,)], [(1,)], [(1,)])] == [False, False, True]
+    files.were_read([(1,)])
+    assert not files.changed([(1,)])
+    assert [files.changed([(look,)]) for look in range(2, 13)] == [False] * 10 + [True]
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Who may relay, and that everybody hears of it: map, store, counts, audit trail."""
 
+import asyncio
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -108,6 +110,36 @@ def test_what_was_taken_back_is_tried_again_while_the_store_cannot_be_read() -> 
     at_home(scene, store=store)
 
 
+def test_many_logouts_on_one_address_are_settled_together() -> None:
+    """Each settling reads all that is left of the address; while one takes long, others gather for the next."""
+
+    class Slow(KeptStore):
+        asked = 0
+
+        def load_client(self, client: ClientAddress, now: object) -> list[object]:  # type: ignore[override]
+            self.asked += 1
+            threading.Event().wait(0.02)
+            return super().load_client(client, now)  # type: ignore[arg-type,return-value]
+
+    store = Slow()
+
+    async def scene(house: House) -> None:
+        for number in range(60):
+            await house.login(user=f"u{number}")
+        kept = await house.kept()
+        began = asyncio.get_running_loop().time()
+        for gone in kept:
+            house.windows.close(gone)
+            house.pipeline._settle()
+            await asyncio.sleep(0.002)
+
+        await house.settled()
+        assert store.asked <= 2 + (asyncio.get_running_loop().time() - began) / 0.1
+        assert house.ends() is None
+
+    at_home(scene, store=store)
+
+
 def test_a_login_that_comes_while_a_window_is_settled_counts() -> None:
     """Settling asks the store in a thread; who logs in meanwhile is among what is left."""
 
@@ -122,8 +154,6 @@ def test_a_login_that_comes_while_a_window_is_settled_counts() -> None:
     store = Slow()
 
     async def scene(house: House) -> None:
-        import asyncio
-
         await house.login(user="alice")
         (kept,) = await house.kept()
         loop, done = asyncio.get_running_loop(), asyncio.Event()

@@ -63,6 +63,20 @@ def test_at_the_limit_of_addresses_of_an_account_a_new_one_is_refused() -> None:
     at_home(scene, limited(addresses_per_account=2))
 
 
+@pytest.mark.parametrize("limits", [{"addresses_per_account": 1}, {"accounts_per_address": 1}], ids=str)
+def test_an_account_is_one_account_however_it_is_written(limits: dict[str, int]) -> None:
+    """As to all other rules: who types other letters opens no further address, and is nobody else on the same one."""
+
+    async def scene(house: House) -> None:
+        await house.login(CLIENT, "alice")
+        await house.login(CLIENT, "Alice")
+        assert not refusals(house)
+        await house.login(OTHER, "ALICE")
+        assert (house.ends(OTHER) is None) == ("addresses_per_account" in limits)
+
+    at_home(scene, limited(**limits))
+
+
 @pytest.mark.parametrize("step", [0, -3600, 3600])
 def test_at_the_limit_of_new_clients_in_a_minute_one_more_is_refused(step: float) -> None:
     """A minute by CLOCK_BOOTTIME: no step of the wall clock makes it longer or shorter."""

@@ -18,8 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Say whether the address may relay; return 1 if not."""
     from datetime import UTC, datetime
+    from ipaddress import ip_address
 
     from popbeforesmtp import config
+    from popbeforesmtp.addresses import parse_network
     from popbeforesmtp.commands._ask import address, authorizations, say
     from popbeforesmtp.control import ask
     from popbeforesmtp.text import duration, local
@@ -28,8 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = config.load(arguments.config)
     answer = ask(settings.control, "check", address=client)
     if answer is None:
-        held = [entry["expires_at"] for entry in authorizations(settings) if entry["address"] == client]
-        answer = {"expires_at": held[0] if held else None}
+        asked = ip_address(client)
+        held = [entry for entry in authorizations(settings) if asked in parse_network(entry["address"])]
+        ends = [datetime.fromisoformat(entry["expires_at"]) for entry in held]
+        answer = {"expires_at": max(ends).isoformat() if ends else None}
     if arguments.json:
         write_json({"address": client, "may_relay": answer["expires_at"] is not None, **answer})
     elif answer["expires_at"] is None:

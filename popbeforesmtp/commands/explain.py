@@ -72,7 +72,8 @@ def _lines(answer: dict[str, Any], *, may: bool) -> list[str]:
         for rule in answer["rules"]:
             lines.append(f"  passes  {rule['asks']}" if rule["refuses"] is None else f"  FAILS   {rule['refuses']}")
     for output in answer["outputs"]:
-        lines.append(f"{escape(output['name'])}: {escape(output['says'])}")
+        of = f"{output['address']} " if answer["address"] is None else ""
+        lines.append(f"{escape(output['name'])}: {of}{escape(output['says'])}")
     return lines if may else [*lines, _way_out(answer)]
 
 

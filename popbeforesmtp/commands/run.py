@@ -69,6 +69,7 @@ def _run(arguments: argparse.Namespace, settings: "Settings", ready: Callable[[]
             target = "syslog"  # nobody reads the standard error of a detached process
         maillog.open_log(target, debug=arguments.debug, as_json=arguments.json)
 
+    privileges.allow_files()
     if arguments.user is not None:
         privileges.become(arguments.user)
     open_log(settings)

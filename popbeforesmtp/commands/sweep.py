@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from popbeforesmtp.addresses import ClientAddress
     from popbeforesmtp.config import Settings
     from popbeforesmtp.mtas import AccessMap
+    from popbeforesmtp.rules import Rules
 
 _RESTART = 30.0  # seconds that a restart may take; a daemon that was stopped longer ago was stopped for good
 
@@ -83,18 +84,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _make_true(access_map: "AccessMap", clients: "dict[ClientAddress, datetime]") -> None:
-    """Make a map equal to what is left, or else let nobody in. Raises MapError."""
+    """Make a map equal to what is left, or else let nobody in. Raises MapError.
+
+    A map that was ours is shut too where somebody has put an entry of theirs beside our clients: who would end those?
+    One that never was is left alone: DataError.
+    """
     from popbeforesmtp.errors import DataError, PopBeforeSmtpError
     from popbeforesmtp.mtas import MapError
 
     try:
         access_map.replace(clients)
-    except DataError:
-        raise  # it is somebody else's
     except PopBeforeSmtpError as error:
         try:
             access_map.shut()
         except MapError as worse:
+            if isinstance(error, DataError):  # never ours: there is no empty map kept ready for it
+                raise error from None
             raise MapError(f"{error}; and it cannot be emptied either: {worse}") from None
         raise MapError(f"{error}; now it holds nobody") from None
     finally:
@@ -109,10 +114,25 @@ class _Left:
     maps: list[str] = field(default_factory=list)
 
 
+def _rules(settings: "Settings") -> "Rules":
+    """Read the rules; where a file that they name cannot be read, at least what was done by hand counts."""
+    from popbeforesmtp.errors import ConfigError
+    from popbeforesmtp.rules import Rules
+
+    try:
+        return settings.rules.rules(settings.grace, settings.hold)
+    except ConfigError:
+        return Rules(settings.grace, ipv6_prefix=settings.rules.ipv6_prefix)
+
+
 def _left(settings: "Settings") -> _Left:
     """Return whose windows are still open and which maps there are, and forget all else. Raises StoreError."""
+    from dataclasses import replace
+
     from popbeforesmtp import wiring
     from popbeforesmtp.clock import SystemClock
+    from popbeforesmtp.revocations import newest
+    from popbeforesmtp.rules import taken_back
 
     clock = SystemClock()
     now = clock.now()
@@ -124,8 +144,15 @@ def _left(settings: "Settings") -> _Left:
             ago = (now.wall - stopped).total_seconds()
             if not 0 <= ago <= _RESTART:  # a time that is yet to come was written by a clock that was wrong
                 return _Left(maps=store.maps())
+        written = replace(_rules(settings), tombstones=newest(store.tombstones()))
+        times = [progress.time for progress in store.progress().values() if progress.time is not None]
+        blind = all(time + settings.grace <= now.wall for time in times)
         ends: dict[ClientAddress, datetime] = {}
         for entry in store.load(now):
+            if taken_back(entry, written, now) is not None:  # a revocation was cut short, or never has grown
+                continue
+            if entry.rule == "hold" and blind:  # nobody has looked for a grace period whether its session has ended
+                continue
             ends[entry.client] = max(entry.ends_at(now), ends.get(entry.client, now.wall))
         return _Left(ends, store.maps())
     finally:

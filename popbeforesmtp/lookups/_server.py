@@ -1,6 +1,7 @@
 """Answers questions on one socket: many connections at once, and none that can hurt the others."""
 
 import asyncio
+import resource
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ from popbeforesmtp.listening import Endpoint, Listener, listen
 from popbeforesmtp.lookups import LookupReport, Permits
 
 _CONNECTIONS = 400  # at once; a new one takes the place of the one that has been silent longest
+_SHARE = 4  # fewer, where they were more than so small a part of the files that the process may have open
 _SILENCE = 1100.0  # seconds; Postfix's policy clients keep a connection for 300 idle, and 1000 in all
 _QUESTIONS = 100  # of one client that are answered before the others have their turn
 _UNREAD = 16384  # bytes of answers that a client may leave unread before it is not read from
@@ -33,10 +35,13 @@ class QuestionServer:
         self._connections: OrderedDict[_Connection, float] = OrderedDict()  # the longest silent first
         self._questions = 0
         self._granted = 0
+        self._most = 0  # connections at once
 
     async def start(self, permits: Permits) -> None:
         """Begin to answer."""
         self._permits = permits
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = _CONNECTIONS if files == resource.RLIM_INFINITY else min(_CONNECTIONS, files // _SHARE)
         self._listener = await listen(self._endpoint, lambda: _Connection(self), group=self._group)
 
     def report(self) -> LookupReport:
@@ -74,7 +79,7 @@ class QuestionServer:
         self._connections.move_to_end(connection)
         while True:
             oldest, heard_at = next(iter(self._connections.items()))
-            if len(self._connections) <= _CONNECTIONS and now - heard_at < _SILENCE:
+            if len(self._connections) <= self._most and now - heard_at < _SILENCE:
                 return
             del self._connections[oldest]
             oldest.abort()

@@ -3,7 +3,8 @@
 Measured with Postfix 3.7 to 3.11: a change in place is seen by sessions that are open already and restarts no smtpd(8).
 Postfix guards every lookup with a shared fcntl(2) lock on the map file itself and opens it without LMDB's own lock file
 (``MDB_NOLOCK``, util/slmdb.c), so we write under the exclusive lock of that kind. The lock falls when *any* descriptor
-of this process on that file is closed: nothing here opens it a second time while the lock is held.
+of this process on that file is closed: nothing here opens it a second time while the lock is held. Who may only read
+the file can keep a shared lock for good; then a new file is renamed over it.
 """
 
 import fcntl
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import lmdb
 
+from popbeforesmtp import maillog
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.atomicfile import make_folder, replacing
 from popbeforesmtp.errors import CannotCreateError, NotPermittedError
@@ -25,6 +27,10 @@ from popbeforesmtp.mtas._restrict import RESULT
 _MAP_SIZE = 16 << 20  # bytes; Postfix's own start (lmdb_map_size), and its readers follow when it grows
 _LOCK_SECONDS = 3.0
 _MODE = 0o644  # its readers are smtpd, proxymap and postmap
+
+
+class _LockedError(MapError):
+    """Somebody keeps the map's lock."""
 
 
 class LmdbFile:
@@ -50,7 +56,11 @@ class LmdbFile:
                 return gone
         with self._errors():
             there = self._entries(self._opened(), wanted)
-        self._write(dict(wanted.items() - there.items()), there.keys() - wanted.keys())
+        try:
+            self._write(dict(wanted.items() - there.items()), there.keys() - wanted.keys())
+        except _LockedError as error:
+            self._put_anew(wanted)
+            maillog.failed(f"{error}; a new file is in its place, and sessions that are open keep their view")
         return False
 
     def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
@@ -58,6 +68,16 @@ class LmdbFile:
         gone = {_text(client) for client in go}
         again = {key: self._fixed[key] for key in gone & self._fixed.keys()}
         self._write(again | dict.fromkeys(map(_text, come), self._value), gone - again.keys())
+
+    def _put_anew(self, wanted: Mapping[bytes, bytes]) -> None:
+        """Rename a new file over one whose lock is never given back: who may only read it can take a shared one.
+
+        An smtpd(8) that has the old one open starts anew at its next connection (dict_changed_name(), util/dict.c).
+        """
+        with self._errors():
+            self._build(self.path, wanted)
+            self.close()
+            self._use(_environment(self.path))
 
     def _wanted(self, clients: Collection[ClientAddress]) -> dict[bytes, bytes]:
         """Return all entries for these clients."""
@@ -239,5 +259,5 @@ def _wait_for(lock: Callable[[], None], path: Path) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > until:
-                raise MapError(f"{path}: somebody has held its lock for {_LOCK_SECONDS:.0f} s") from None
+                raise _LockedError(f"{path}: somebody has held its lock for {_LOCK_SECONDS:.0f} s") from None
             time.sleep(0.002)

@@ -42,6 +42,12 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.granted or self.closed or self.ended or self.progress or self.tombstones)
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether somebody's command is in it, which no log would tell again."""
+        granted = (each for kept in self.granted.values() for each in kept.values())
+        return bool(self.tombstones) or any(each.rule == "by hand" for each in granted)
+
     def grant(self, new: Authorization) -> None:
         """Keep an authorization; the later end of two wins."""
         kept = self.granted.setdefault(new.client, {})

@@ -53,6 +53,7 @@ CREATE TABLE stopped (             -- one row after the daemon was stopped, none
 ) STRICT;
 """
 
+_FOREVER = 1e12  # seconds; no machine is up for so long
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Row = tuple[str, bytes, str, int, float, str, str, int, str, str, int, str, str, int | None, str]
@@ -112,10 +113,14 @@ def authorization(row: Row, now: Moment, this_boot: str) -> Authorization:
 
     One of an earlier boot has no deadline on this boot's clock: the wall clock says what is left, but never more than
     the whole window, so that a clock that lost the time while the machine was off stretches nothing.
+
+    Raises ValueError or OverflowError for a row that no daemon ever wrote.
     """
     client, user, session, expires, deadline, boot_id, service, login = row[:8]
     fmt, source, offset, cursor, rule, uid, why = row[8:]
     expires_at, login_at = to_time(expires), to_time(login)
+    if not abs(deadline) < _FOREVER:
+        raise ValueError(f"{client!a} has no end")
     if boot_id != this_boot:
         left = min(expires_at - now.wall, expires_at - login_at)
         deadline = now.boottime + left.total_seconds()

@@ -2,17 +2,19 @@
 
 Write-ahead log, ``synchronous = NORMAL`` (https://sqlite.org/pragma.html#pragma_synchronous): a power failure may undo
 the last transactions, never a part of one. As an authorization and the checkpoint behind its line lie in the same
-transaction, what is undone is read from the log again.
+transaction, what is undone is read from the log again. What is done by hand stands in no log, so such a transaction is
+brought to the disk before it counts (``synchronous = FULL``).
 """
 
 import fcntl
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from popbeforesmtp import maillog
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.atomicfile import make_folder
 from popbeforesmtp.clock import Clock, Moment
@@ -27,6 +29,7 @@ from popbeforesmtp.stores._sqlite_rows import (
     SCHEMA,
     TOMBSTONE,
     VERSION,
+    Row,
     authorization,
     row_of,
     to_bytes,
@@ -94,6 +97,7 @@ class SqliteStore:
         self._path = path
         self._lock = lock
         self._boot_id = boot_id
+        self._said = False  # that there are rows that cannot be read
         with self._errors():
             self._database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
         self._database.text_factory = to_text
@@ -108,7 +112,7 @@ class SqliteStore:
         """Return all that have not ended."""
         with self._errors():
             rows = self._database.execute(f"SELECT {COLUMNS} FROM authorizations").fetchall()  # noqa: S608 - constants
-            return left_over((authorization(row, now, self._boot_id) for row in rows), now)
+            return left_over(self._readable(rows, now), now)
 
     def load_client(self, client: ClientAddress, now: Moment) -> list[Authorization]:
         """Return those of one client that have not ended."""
@@ -117,7 +121,7 @@ class SqliteStore:
                 f"SELECT {COLUMNS} FROM authorizations WHERE client = ?",  # noqa: S608 - constants
                 (client,),
             ).fetchall()
-            return left_over((authorization(row, now, self._boot_id) for row in rows), now)
+            return left_over(self._readable(rows, now), now)
 
     def purge(self, now: Moment) -> None:
         """Take out all that have ended, those of earlier boots by the wall clock.
@@ -145,6 +149,8 @@ class SqliteStore:
 
     def write(self, batch: Batch) -> None:
         """Take a batch in one transaction; the later end of two wins, on either clock."""
+        with self._errors():
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if batch.by_hand else 'NORMAL'}")
         with self._transaction() as database:
             database.executemany("DELETE FROM authorizations WHERE client = ?", [(client,) for client in batch.ended])
             database.executemany(
@@ -207,6 +213,16 @@ class SqliteStore:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _readable(self, rows: Iterable[Row], now: Moment) -> Iterator[Authorization]:
+        """Give what rows say; one that no daemon ever wrote lets nobody in, and is said once."""
+        for row in rows:
+            try:
+                yield authorization(row, now, self._boot_id)
+            except (ValueError, OverflowError) as error:
+                if not self._said:
+                    maillog.failed(f"{self._path}: a row cannot be read, and lets nobody in: {error}")
+                self._said = True
 
     def _prepare(self) -> None:
         """Set the file up, or see that it is one of ours."""

@@ -61,7 +61,7 @@ def open_source(
         sieve = reader.entry_sieve(header) if isinstance(header, EntryReader) else reader.sieve(SYSLOGDS)
         return Reading(header, sieve)
 
-    return Followed(source, reader, open_reading)
+    return Followed(source, reader, open_reading, reads=frozenset(each.name for each in reader.formats))
 
 
 def chosen_formats(value: object, section: Section, own: Mapping[str, str]) -> list[_format.Format] | None:

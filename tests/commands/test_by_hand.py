@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +71,54 @@ def test_what_is_done_by_hand_is_everywhere_at_once_and_survives_a_crash(site: S
     trail = [json.loads(line) for line in (site.folder / "audit").read_text().splitlines()]
     assert [each["event"] for each in trail].count("grant") == 3
     assert {each["uid"] for each in trail if "uid" in each} == {os.getuid()}
+
+
+def test_a_revocation_that_a_crash_cut_short_is_carried_out_and_leaves_other_accounts_alone(site: Site) -> None:
+    """The tombstone is in the store, the windows are too: by the sweep, the next start, and the one after that."""
+    for client, user in ((CLIENT, "alice"), (CLIENT, "bob"), (OTHER, "alice")):
+        site.login(client, user=user)
+    wait_for("all are kept", lambda: len(rows(site)) == 3)
+    kill(site)
+    now = time.time_ns() // 1000
+    with sqlite3.connect(site.store) as database:
+        database.execute("INSERT INTO tombstones VALUES ('user', CAST('alice' AS BLOB), ?, ?, 0, '')", (now, now))
+    database.close()
+    order(site, "sweep")
+    assert in_map(site.folder / "clients.lmdb") == {CLIENT}
+    for _ in range(2):
+        site.start()
+        site.ready()
+        assert [each["user"] for each in json.loads(order(site, "list", "--json"))] == ["bob"]
+        assert (permitted(site.socketmap, CLIENT), permitted(site.socketmap, OTHER)) == (True, False)
+        wait_for("it is written", lambda: rows(site) == {(CLIENT, b"bob")})
+        kill(site)
+
+
+def test_a_sweep_lets_nobody_in_who_lies_in_a_never_network(site: Site) -> None:
+    """Also where the daemon was dead when it came to be one."""
+    for client in (CLIENT, OTHER):
+        site.login(client)
+    wait_for("the map has both", lambda: in_map(site.folder / "clients.lmdb") == {CLIENT, OTHER})
+    wait_for("the store has both", lambda: len(rows(site)) == 2)
+    kill(site)
+    site.configure(never=f'["{OTHER}"]', more=map_section(site.folder / "clients"))
+    order(site, "sweep")
+    assert in_map(site.folder / "clients.lmdb") == {CLIENT}
+
+
+def rows(site: Site) -> set[tuple[str, bytes]]:
+    """Return whose authorizations are in the store."""
+    with sqlite3.connect(site.store) as database:
+        found = set(database.execute("SELECT client, user FROM authorizations"))
+    database.close()
+    return found
+
+
+def kill(site: Site) -> None:
+    """End the daemon as a crash does."""
+    for process in site._started:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
 
 
 def test_an_account_or_everybody_is_revoked(site: Site) -> None:

@@ -55,7 +55,12 @@ def test_an_account_opens_relay_for_each_address_that_it_logged_in_from(site: Si
     ]
     assert lines[3] == SEEN
     assert [line.split()[2:5] for line in lines[4:6]] == [[OTHER, "alice", "imap"], [CLIENT, "alice", "imap"]]
-    assert lines[6:] == [f"a login of alice from {OTHER} now:", "  passes  (every rule)"]
+    assert lines[6:8] == [f"a login of alice from {OTHER} now:", "  passes  (every rule)"]
+    assert sorted(lines[8:]) == sorted(
+        f"{name}: {client} may relay"
+        for name in ("socketmap:unix:SITE/map", "lmdb:SITE/clients")
+        for client in (CLIENT, OTHER)
+    )
 
 
 def test_nobody_has_heard_of_an_account(site: Site) -> None:

@@ -4,13 +4,14 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.crowd import CROWD, Logins, at_pace
-from tests.end_to_end.lab import MAP, MAP_PORTS, Daemon, Lab, map_name, wait_for
+from tests.end_to_end.lab import LMDB_PORT, MAP, MAP_PORTS, Daemon, Lab, map_name, wait_for
 from tests.end_to_end.maps import each_type, held, in_place_of, mta, settings
 
 Start = Callable[..., Daemon]
@@ -49,6 +50,34 @@ def test_a_failing_postmap_is_said_once(lab: Lab, start: Start, tmp_path: Path) 
     with failing_postmap(tmp_path / "calls"):
         assert lab.clients.pop3_login(CLIENT)
     assert daemon.said().count("postmap: fatal: broken") == 1
+
+
+_LOCKS = """
+import fcntl, os, sys
+os.setuid(65534)
+lock = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.lockf(lock, fcntl.LOCK_SH)
+print(flush=True)
+sys.stdin.read()
+"""
+"""Takes the lock of a lookup, as any user may, and keeps it."""
+
+
+def test_nobody_who_may_only_read_a_map_keeps_anybody_in_or_out(lab: Lab, start: Start) -> None:
+    """By its lock, for longer than a few seconds: smtpd is given a new file, and begins anew with it."""
+    daemon, late = start(grace="4s"), "192.0.2.12"
+    assert lab.clients.pop3_login(CLIENT)
+    wait_for("the map lets it in", lambda: lab.clients.rcpt(CLIENT, LMDB_PORT).accepted)
+    holder = subprocess.Popen([sys.executable, "-c", _LOCKS, MAP], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"\n"
+        wait_for("its window ends", lambda: f"expired client={CLIENT}" in daemon.said())
+        wait_for("the map keeps it out", lambda: lab.clients.rcpt(CLIENT, LMDB_PORT).code == 554)
+        assert lab.clients.pop3_login(late)
+        wait_for("the map lets another in", lambda: lab.clients.rcpt(late, LMDB_PORT).accepted, seconds=2)
+    finally:
+        holder.communicate(timeout=10)
 
 
 _HANGS = "#!/bin/sh\necho $$ >>{pids}\nexec sleep 600\n"

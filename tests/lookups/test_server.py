@@ -110,6 +110,26 @@ def test_many_connections_that_say_nothing_do_not_keep_a_new_one_out(
     play(scene)
 
 
+def test_connections_never_take_all_the_files_that_the_process_may_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody could be taken in any more, no log be read, and no command be answered."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (40, 40))
+
+    async def scene() -> None:
+        async with serving(path) as lookup:
+            silent = [Client() for _ in range(30)]
+            for client in silent:
+                await asyncio.get_running_loop().sock_connect(client.socket, str(path))
+            async with connected(path) as client:
+                assert await client.ask(LISTED) == b"OK OK"
+            assert lookup.report().connections <= 10
+            for client in silent:
+                client.socket.close()
+
+    play(scene)
+
+
 def test_a_connection_that_was_silent_for_long_is_hung_up_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Postfix itself hangs up long before."""
     monkeypatch.setattr("popbeforesmtp.lookups._server._SILENCE", 0.05)

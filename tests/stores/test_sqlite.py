@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from popbeforesmtp.addresses import ClientAddress, parse_address
 from popbeforesmtp.errors import CannotCreateError, NotPermittedError, UnavailableError
-from popbeforesmtp.model import Authorization, Origin
+from popbeforesmtp.model import Authorization, Origin, Tombstone
+from popbeforesmtp.rules import by_hand
 from popbeforesmtp.stores import Batch, Progress, Store, StoreError
 from popbeforesmtp.stores.sqlite import SqliteStore, open_store, read_store
 from tests.clocks import FakeClock
@@ -270,6 +271,49 @@ def test_a_store_that_was_damaged_is_refused(path: Path, clock: FakeClock) -> No
 
     with pytest.raises(StoreError, match=r"state\.sqlite: .*malformed"):
         use()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("client", "junk"),
+        ("client", "192.0.2.0/24"),
+        ("expires_at", 1 << 62),
+        ("login_at", -(1 << 62)),
+        ("deadline", float("inf")),
+        ("deadline", 1e300),
+    ],
+)
+def test_a_row_that_no_daemon_ever_wrote_lets_nobody_in_and_stops_nothing(
+    store: SqliteStore, path: Path, clock: FakeClock, column: str, value: object, said: list[str]
+) -> None:
+    """All others count; it is said once."""
+    store.write(granted(grant(ONE, clock.now()), grant(TWO, clock.now())))
+    with sqlite3.connect(path) as other:
+        other.execute(f"UPDATE authorizations SET {column} = ? WHERE client = ?", (value, TWO))
+    other.close()
+    for _ in range(2):
+        assert [each.client for each in store.load(clock.now())] == [ONE]
+        store.purge(clock.now())
+        assert store.load_client(TWO, clock.now()) == []
+    assert ["a row cannot be read" in each for each in said] == [True]
+
+
+@pytest.mark.parametrize("hand", ["grant", "revoke", ""])
+def test_what_is_done_by_hand_is_brought_to_the_disk(store: SqliteStore, clock: FakeClock, hand: str) -> None:
+    """A power failure may undo what the log tells again, and nothing else (PRAGMA synchronous)."""
+    done: list[str] = []
+    store._database.set_trace_callback(done.append)
+    batch, now = granted(grant(ONE, clock.now())), clock.now()
+    if hand == "grant":
+        batch.grant(by_hand(TWO, now.wall + timedelta(hours=1), now, 0, ""))
+    elif hand == "revoke":
+        batch.tombstones.append(Tombstone("all", "", now.wall, now.wall))
+    store.write(batch)
+    store.write(granted(grant(ONE, clock.now())))
+    ways = [each.rpartition(" ")[2] for each in done if each.startswith("PRAGMA synchronous")]
+    assert ways == ["FULL" if hand else "NORMAL", "NORMAL"]
+    assert done.index("COMMIT") > done.index(f"PRAGMA synchronous = {ways[0]}")
 
 
 def test_a_symlink_in_place_of_the_file_is_refused(path: Path, clock: FakeClock) -> None:
