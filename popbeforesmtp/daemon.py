@@ -173,7 +173,9 @@ class _Daemon:
             clock=self._clock,
             blocking=blocking,
         )
-        if not progress:  # another program may have kept the same map: whom the log explains does not lose a moment
+        # Another program may have kept the same map: whom the log explains does not lose a moment. And of sessions that
+        # were open it tells which have ended: nobody is let in again for those, not for a moment.
+        if held or not progress:
             await pipeline.catch_up()
         await self._outputs.start(found)
         self._pipeline = self._answers.pipeline = pipeline
