@@ -1,7 +1,8 @@
 """The parts of a running daemon: put together at the start, swapped at a reload, let go of at the end.
 
 Start: load the store, make every map equal to the active set, bind the sockets, and only then read the log. So a
-mail server that asks finds the truth of before the restart, never an empty map.
+mail server that asks finds the truth of before the restart, never an empty map. At the first start, and where sessions
+were held, the log is read before, for five seconds at most.
 """
 
 import asyncio
@@ -83,7 +84,9 @@ class Parts:
             clock=self._clock,
             blocking=blocking,
         )
-        if not progress:  # another program may have kept the same map: whom the log explains does not lose a moment
+        # Another program may have kept the same map: whom the log explains does not lose a moment. And of sessions that
+        # were open it tells which have ended: nobody is let in again for those, not for a moment.
+        if held or not progress:
             await pipeline.catch_up()
         await self._outputs.start(found)
         self.pipeline = self._answers.pipeline = pipeline

@@ -78,9 +78,10 @@ class Pipeline:
         while self._loop.time() < until:
             more = [self._read(followed) for followed in self.followed]
             if not any(more):
-                return
-            self._settle()
+                break
             await asyncio.sleep(0)
+        with suppress(PopBeforeSmtpError):  # it is tried again by ``run``
+            await self.windows.settle()
 
     def follow(self, followed: Sequence[Followed]) -> None:
         """Follow these sources from now on, and no others; those that were followed before go on as they are.

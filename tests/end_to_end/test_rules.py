@@ -97,6 +97,7 @@ def test_a_logout_while_the_daemon_was_dead_ends_its_session(
     if rotated:
         lab.rotate()
     again = start(grace="3s", more='hold = "1h"\n')
+    assert again.said().rpartition("ready authorizations=")[2].startswith("1")  # never let in again, not for a moment
     wait_for("it is read", lambda: f"expired client={CLIENT}" in again.said())
     assert lab.clients.rcpt(CLIENT).code == 554
     assert lab.clients.rcpt(OTHER).accepted
