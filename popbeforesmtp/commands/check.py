@@ -19,8 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer."""
     from datetime import UTC, datetime
 
-    from popbeforesmtp import config
     from popbeforesmtp.addresses import parse_address
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.commands._ask import authorizations, say
     from popbeforesmtp.control import ask
     from popbeforesmtp.errors import UsageError
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     client = parse_address(arguments.address)
     if client is None:
         raise UsageError(f"{escape(arguments.address)!r} is no IPv4 or IPv6 address")
-    settings = config.load(arguments.config)
+    settings = bridge.load(arguments.config)
     answer = ask(settings.control, "check", address=client)
     if answer is None:
         held = [entry["expires_at"] for entry in authorizations(settings) if entry["address"] == client]

@@ -30,8 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Look."""
     from dataclasses import asdict
 
-    from popbeforesmtp import config, wiring
+    from popbeforesmtp import wiring
     from popbeforesmtp.addresses import parse_address
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.clock import SystemClock
     from popbeforesmtp.commands._ask import say
     from popbeforesmtp.errors import UsageError
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.live and parse_address(arguments.live) is None:
         raise UsageError(f"{escape(arguments.live)!r} is no IPv4 or IPv6 address")
-    settings = config.load(arguments.config)
+    settings = bridge.load(arguments.config)
     wiring.check(settings)
     findings = list(examine(Machine(settings, SystemClock(), arguments.live)))
     if arguments.json:
