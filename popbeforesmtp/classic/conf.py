@@ -97,7 +97,7 @@ class Conf:
 def load(path: Path) -> Conf:
     """Read a configuration. Raises ConfigError or NotPermittedError."""
     try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; name the classic's configuration") from None
     except PermissionError:

@@ -51,7 +51,6 @@ def mean(conf: Conf | None, options: Options) -> Plan:
         take(known, plan, options, used)
     if conf is None and options.pattern_name is None:
         plan.formats = None
-        plan.findings.clear()
         plan.note(None, "there is no configuration; every format is read, the map is the classic's own")
         return plan
     matching.carry_over(known, plan, options, used)
@@ -67,8 +66,8 @@ def _take_grace(conf: Conf, plan: Plan, options: Options, used: set[str]) -> Non
     if options.grace is not None:
         plan.grace = options.grace
     if not 1 <= plan.grace <= _LONGEST_GRACE:
-        line = None if options.grace is not None else conf.line("$grace")
-        plan.stop(line, f"$grace: {plan.grace} seconds are no window; write 1 to {_LONGEST_GRACE}")
+        line, name = (conf.line("$grace"), "$grace") if options.grace is None else (None, f"--grace={options.grace}")
+        plan.stop(line, f"{name}: {plan.grace} seconds are no window; write 1 to {_LONGEST_GRACE}")
 
 
 def _take_switches(conf: Conf, plan: Plan, options: Options, used: set[str]) -> None:
@@ -105,7 +104,7 @@ def _take_log(conf: Conf, plan: Plan, options: Options, used: set[str]) -> None:
 def _take_source(conf: Conf, plan: Plan, options: Options, used: set[str]) -> None:
     """Take %file_tail and the functions that read a log."""
     used |= {"$file_tail{name}", "$tail_init_func", "$tail_getline_func"}
-    line = conf.line("$file_tail{name}")
+    line = conf.line("$file_tail{name}") if options.watchlog is None else None
     named = conf.text("$file_tail{name}") if options.watchlog is None else options.watchlog
     reader = conf.value("$tail_getline_func")
     if isinstance(reader, Code) and reader.name == "getline_stdin":
@@ -131,7 +130,8 @@ def _take_source(conf: Conf, plan: Plan, options: Options, used: set[str]) -> No
         _find_log(conf, plan)
         return
     if named.strip().startswith(("|", ">", "+")) or named.strip().endswith("|"):
-        plan.stop(line, f"$file_tail{{'name'}} = {named!r}: no command is run; pipe its output into --watchlog=-")
+        name = f"$file_tail{{'name'}} = {named!r}" if options.watchlog is None else f"--watchlog={named}"
+        plan.stop(line, f"{name}: no command is run; pipe its output into --watchlog=-")
         return
     named = named.strip().removeprefix("<").strip() or "-"
     plan.watchlog = named
@@ -212,8 +212,8 @@ def _take_output(conf: Conf, plan: Plan, options: Options, used: set[str]) -> No
         if isinstance(function, Code) and function.name not in ("add_DB", "del_DB"):
             plan.stop(
                 conf.line(name),
-                f'{_shown(name, function)}: code is not run; write [[mta]] type = "command" with grant and expire.'
-                " What blocks addresses that failed to log in is fail2ban's work",
+                f'{_shown(name, function)}: code is not run; write [[mta]] type = "command" with grant and expire, or'
+                " [block] where POP and IMAP addresses that fail shall be shut out (sshd's: fail2ban)",
             )
     lock = conf.value("$flock_func")
     if isinstance(lock, Code) and lock.name not in _LOCKS and not lock.empty:
