@@ -123,7 +123,9 @@ def _take(conf: Conf, statement: Statement) -> bool:
     if first.kind in ("number", "single") and len(tokens) == 1:  # the 1; at the end
         return True
     if first.kind == "word" and first.text in ("use", "no"):
-        return len(tokens) > 1 and tokens[1].text in _MODULES
+        return len(tokens) > 1 and (tokens[1].text in _MODULES or tokens[1].kind == "number")  # or a version of Perl
+    if [token.text for token in tokens] == ["package", "main"]:
+        return True
     if first.kind == "word" and first.text == "sub" and len(tokens) > 1 and tokens[1].kind == "word":
         conf.subs[tokens[1].text] = _sub(tokens)
         return True
