@@ -9,7 +9,7 @@ from popbeforesmtp.clock import SystemClock
 from popbeforesmtp.errors import UnavailableError
 from popbeforesmtp.links._ours import Ours
 from popbeforesmtp.links._postfix import understand
-from popbeforesmtp.snippets import exim, sendmail
+from popbeforesmtp.snippets import exim
 from popbeforesmtp.snippets import postfix as postfix_snippets
 
 SPOOL = "/var/spool/postfix"
@@ -23,7 +23,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(detect, "JOURNALS", (tmp_path / "journal",))
     monkeypatch.setattr(postconf, "_PATH", str(tmp_path))
     monkeypatch.setattr(exim, "DEBIAN", tmp_path / "update-exim4.conf.conf")
-    monkeypatch.setattr(sendmail, "CONFIGURATION", tmp_path / "sendmail.mc")
+    monkeypatch.setattr(detect, "SENDMAIL", tmp_path / "sendmail.mc")
     return tmp_path
 
 
