@@ -44,7 +44,7 @@ class PidFile:
             os.close(self._descriptor)
             raise UnavailableError(f"{self._path}: a daemon is running already, process {other}") from None
         except OSError as error:
-            raise CannotCreateError(f"{self._path}: cannot be written: {error.strerror}") from None
+            raise CannotCreateError(f"{self._path}: cannot be written: {error.strerror}; name another place") from None
         os.fchmod(self._descriptor, 0o644)  # its readers are init scripts
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -103,7 +103,7 @@ def load(path: Path) -> Conf:
     except PermissionError:
         raise NotPermittedError(f"{path}: may not be read by this user; be root") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; name the classic's configuration") from None
     return parse(path, text)
 
 

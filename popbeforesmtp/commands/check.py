@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     client = parse_address(arguments.address)
     if client is None:
-        raise UsageError(f"{escape(arguments.address)!r} is no IPv4 or IPv6 address")
+        raise UsageError(f"{escape(arguments.address)!r} is no IPv4 or IPv6 address; write one, as in 192.0.2.10")
     settings = bridge.load(arguments.config)
     answer = ask(settings.control, "check", address=client)
     if answer is None:

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from popbeforesmtp.text import escape
 
     if arguments.live and parse_address(arguments.live) is None:
-        raise UsageError(f"{escape(arguments.live)!r} is no IPv4 or IPv6 address")
+        raise UsageError(f"{escape(arguments.live)!r} is no IPv4 or IPv6 address; write one, as in 192.0.2.10")
     settings = bridge.load(arguments.config)
     wiring.check(settings)
     findings = list(examine(Machine(settings, SystemClock(), arguments.live)))
