@@ -170,9 +170,11 @@ def _listed(settings: Settings | None, plan: Plan) -> list[str]:
             settings = Settings()
     for section in settings.mtas or ():
         name = str(section.values.get("map", ""))
-        if section.type in ("postfix", "sendmail") and name.partition(":")[0] in ("hash", "btree", "lmdb"):
+        kind, _, path = name.partition(":")
+        if section.type in ("postfix", "sendmail") and kind in ("hash", "btree", "lmdb"):
+            ask_map = ("postmap", "-s", name) if section.type == "postfix" else ("makemap", "-u", kind, path)
             with suppress(UnavailableError):
-                rows = postconf.run("postmap", "-s", name, seconds=30.0).splitlines()
+                rows = postconf.run(*ask_map, seconds=30.0).splitlines()
                 return [row.partition("\t")[0] for row in rows]
     answer = ask(settings.control, "list")
     if answer is not None:
