@@ -114,3 +114,29 @@ def test_what_init_writes_works_with_sendmail(lab: Lab, start: Start, tmp_path: 
     finally:
         daemon.stop()
         server.configure("")
+
+
+def test_without_a_configuration_sendmails_map_is_kept(lab: Lab, start: Start, tmp_path: Path) -> None:
+    """Where there is no Postfix that could be asked; it says what Sendmail still needs."""
+    del start  # has emptied the log
+    server.lay_out()
+    server.configure("")
+    for state in MAP.parent.glob("state.sqlite*"):
+        state.unlink()
+    assert lab.clients.pop3_login(CLIENT)  # so that there is a log to find
+    hidden = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /etc/postfix && exec "$@"', "sh")
+    log = tmp_path / "daemon.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([*hidden, sys.executable, "-m", "popbeforesmtp", "run"], stderr=output)
+    dump = ["makemap", "-u", "hash", str(FILE)]
+    try:
+        wait_for("it is ready", lambda: "ready authorizations=" in log.read_text() or process.poll() is not None)
+        wait_for(
+            "the map holds it",
+            lambda: CLIENT in subprocess.run(dump, capture_output=True, text=True, check=False).stdout,
+        )
+        assert "access map: Sendmail's, for no [[mta]] is configured" in log.read_text()
+    finally:
+        process.terminate()
+        process.wait(timeout=15)
+        FILE.unlink(missing_ok=True)
