@@ -94,6 +94,7 @@ def _run(asked: Options, plan: Plan, own: Path | None) -> int:
         wiring.check(settings)
         os.umask(detach.UMASK)
         if asked.daemon is not None:
+            detach.refuse_stdin(settings)
             return detach.detached(asked.daemon, lambda ready: _be(asked, settings, plan, own, ready))
         _be(asked, settings, plan, own, lambda: None)
         return STOPPED

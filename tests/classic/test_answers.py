@@ -170,6 +170,16 @@ def test_a_flag_that_would_guess_or_run_is_refused(flag: str, config: str, capsy
     assert said.count("\n") == 1
 
 
+def test_nothing_in_the_background_reads_standard_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The classic returned 0, and its daemon was dead by then."""
+    status, _, said = run(capsys, "--nowrite", "--watchlog=-", f"--daemon={tmp_path}/pid")
+    assert status == 64
+    assert said.startswith("pop-before-smtp: standard input cannot be read in the background; leave out --daemon")
+    path = tmp_path / "x.toml"
+    path.write_text('mta = []\nlookup = []\n[rules]\ntrusted = []\n[[source]]\ntype = "stdin"\n')
+    assert run(capsys, "run", "--config", str(path), "--daemon", f"{tmp_path}/pid")[0] == 64
+
+
 def test_flags_work_beside_our_own_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A name that ends in .toml is one."""
     log, path = tmp_path / "maillog", tmp_path / "x.toml"
