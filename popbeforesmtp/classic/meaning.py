@@ -164,19 +164,21 @@ def _take_trusted(conf: Conf, plan: Plan, options: Options, used: set[str]) -> N
         return
     line = conf.line("$mynet_func")
     sub = conf.subs.get(function.name or "")
-    if sub is None or sub.returns is None:
+    returns = function.returns if sub is None else sub.returns
+    if returns is None:
         plan.lost(line, f"{_shown('$mynet_func', function)}: code is not run; write [rules] trusted = […]")
         return
+    place, name = (line, "$mynet_func") if sub is None else (sub.line, f"sub {function.name}")
     plan.trusted = []
-    for part in re.split(r"[\s,]+", sub.returns.strip()):
+    for part in re.split(r"[\s,]+", returns.strip()):
         network = _network(part)
         if network is None:
             if part:
-                plan.lost(sub.line, f"sub {function.name}: {part!r} is no network; write it into [rules] trusted")
+                plan.lost(place, f"{name}: {part!r} is no network; write it into [rules] trusted")
         else:
             plan.trusted.append(network)
             if network not in (part, f"{part}/32"):
-                plan.note(sub.line, f"sub {function.name}: {part} is written {network}")
+                plan.note(place, f"{name}: {part} is written {network}")
 
 
 def _network(text: str) -> str | None:
