@@ -112,7 +112,9 @@ class _File:
         try:
             self._handler = _Handler(path, encoding="ascii")
         except OSError as error:
-            raise CannotCreateError(f'audit = "{path}": cannot be written: {error.strerror}') from None
+            raise CannotCreateError(
+                f'audit = "{path}": cannot be written: {error.strerror}; name another place'
+            ) from None
 
     def write(self, fields: dict[str, object]) -> None:
         line = json.dumps(fields)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from popbeforesmtp.errors import CannotCreateError, PopBeforeSmtpError, UnavailableError
+from popbeforesmtp.config import Settings
+from popbeforesmtp.errors import CannotCreateError, PopBeforeSmtpError, UnavailableError, UsageError
 from popbeforesmtp.privileges import require_safe_place
 from popbeforesmtp.text import visible
 
@@ -44,7 +45,7 @@ class PidFile:
             os.close(self._descriptor)
             raise UnavailableError(f"{self._path}: a daemon is running already, process {other}") from None
         except OSError as error:
-            raise CannotCreateError(f"{self._path}: cannot be written: {error.strerror}") from None
+            raise CannotCreateError(f"{self._path}: cannot be written: {error.strerror}; name another place") from None
         os.fchmod(self._descriptor, 0o644)  # its readers are init scripts
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -55,6 +56,14 @@ class PidFile:
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+
+def refuse_stdin(settings: Settings) -> None:
+    """Refuse to go into the background where standard input is a source: there it has ended. Raises UsageError."""
+    if any(section.type == "stdin" for section in settings.sources or ()):
+        raise UsageError(
+            "standard input cannot be read in the background; leave out --daemon, and let what writes it start us"
+        )
 
 
 def detached(pid_file: Path, run: Callable[[Callable[[], None]], None]) -> int:

@@ -35,6 +35,9 @@ MAIL_LOGS = tuple(
 JOURNALS = (Path("/run/log/journal"), Path("/var/log/journal"))
 """Where journald keeps its files."""
 
+SENDMAIL = Path("/etc/mail/sendmail.mc")
+"""What sendmail.cf is made of, on Debian and elsewhere."""
+
 _STALE = 7 * 86400.0  # seconds after which nobody writes to a log any more
 
 Say = Callable[[str], None]
@@ -84,6 +87,16 @@ def own_addresses() -> frozenset[ClientAddress]:
 def mail_log() -> Path:
     """Return the mail log of this machine, or where Debian would keep one."""
     return next((path for path in MAIL_LOGS if path.is_file()), MAIL_LOGS[0])
+
+
+def has_exim() -> bool:
+    """Say whether Exim is on this machine: its program, for a package that was removed leaves its configuration."""
+    return any(postconf.find(program) is not None for program in ("exim4", "exim"))
+
+
+def has_sendmail() -> bool:
+    """Say whether Sendmail is configured on this machine, with the program that builds its maps."""
+    return SENDMAIL.exists() and postconf.find("makemap") is not None
 
 
 def _postfix(settings: Settings, say: Say) -> bool:
@@ -186,10 +199,14 @@ def _is_written(path: Path, now: datetime) -> bool:
 def _mtas(settings: Settings, say: Say, *, postfix: bool) -> tuple[Section, ...]:
     if settings.mtas is not None:
         return settings.mtas
-    if not postfix:
-        say("access map: none, for there is no Postfix to ask and no [[mta]] is configured")
-        return ()
-    return (Section("postfix", {}, {}, None),)
+    if postfix:
+        return (Section("postfix", {}, {}, None),)
+    title = "Exim" if has_exim() else "Sendmail" if has_sendmail() else None
+    if title is not None:
+        say(f"access map: {title}'s, for no [[mta]] is configured; `pop-before-smtp init -` prints what {title} needs")
+        return (Section(title.lower(), {}, {}, None),)
+    say("access map: none, for there is no mail server that we know and no [[mta]] is configured")
+    return ()
 
 
 def _lookups(settings: Settings, say: Say, *, postfix: bool) -> tuple[Section, ...]:
@@ -207,7 +224,7 @@ def _trusted(settings: Settings, say: Say, *, postfix: bool) -> NetworkSet:
     if settings.rules.trusted is not None:
         return settings.rules.trusted
     if not postfix:
-        say("trusted networks: none, for there is no Postfix to ask")
+        say("trusted networks: none, for there is no Postfix to ask; write them into [rules] trusted")
         return NetworkSet()
     found = postconf.trusted_networks()
     networks = NetworkSet(found.networks)

@@ -64,7 +64,9 @@ def _handler(target: str) -> tuple[logging.Handler, logging.Formatter]:
             return syslog, logging.Formatter("%(message)s")
         return logging.FileHandler(target, encoding="utf-8", errors="backslashreplace"), timed
     except OSError as error:
-        raise CannotCreateError(f'log = "{target}": cannot be written: {error.strerror or error}') from None
+        raise CannotCreateError(
+            f'log = "{target}": cannot be written: {error.strerror or error}; name another place'
+        ) from None
 
 
 def _is_journal() -> bool:

@@ -161,7 +161,14 @@ class Publisher:
     async def _look_after(self) -> None:
         """See whether the map was removed, replaced or written to by somebody else; then it may hold anybody."""
         look, self._look = self._look, False
-        if look and self.trouble is None and not self._whole and await self._worker.do(self._map.lost):
+        if not look or self.trouble is not None or self._whole:
+            return
+        try:
+            lost = await self._worker.do(self._map.lost)
+        except MapError:
+            self.owe()
+            raise
+        if lost:
             maillog.trouble(f"{self.name} is gone, or was changed by somebody else")
             self.trouble = "gone, or changed by somebody else"
             self._gone_since = asyncio.get_running_loop().time()

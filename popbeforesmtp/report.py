@@ -90,15 +90,17 @@ def _source(followed: Followed) -> dict[str, object]:
 
 def status(pipeline: Pipeline, lookups: Iterable[Lookup], now: Moment) -> dict[str, object]:
     """Say how each part is doing, for ``status``."""
+    live, told = [asdict(lookup.report()) for lookup in lookups], pipeline.windows.publishers
+    nobody = "no mail server is told who may relay; `pop-before-smtp init` writes what this machine's needs"
     return {
         "state": "running",
         "authorizations": len(pipeline.windows.active),
         "counts": dict(pipeline.windows.counts),
         "sources": [_source(followed) for followed in pipeline.followed],
-        "maps": [{"name": publisher.name, "trouble": publisher.trouble} for publisher in pipeline.windows.publishers],
+        "maps": [{"name": publisher.name, "trouble": publisher.trouble} for publisher in told],
         "block": _block(pipeline.blocking),
-        "lookups": [asdict(lookup.report()) for lookup in lookups],
-        "warnings": warnings(pipeline, now),
+        "lookups": live,
+        "warnings": [*warnings(pipeline, now), *(() if live or told or pipeline.blocking.told else (nobody,))],
     }
 
 

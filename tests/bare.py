@@ -6,7 +6,7 @@ import pytest
 
 from popbeforesmtp import detect, postconf
 from popbeforesmtp.links import units
-from popbeforesmtp.snippets import exim, sendmail
+from popbeforesmtp.snippets import exim
 
 
 def strip(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -17,4 +17,4 @@ def strip(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(units, "SYSTEMD", folder / "systemd")
     monkeypatch.setattr(units, "CRONTABS", (folder / "crontab",))
     monkeypatch.setattr(exim, "DEBIAN", folder / "update-exim4.conf.conf")
-    monkeypatch.setattr(sendmail, "CONFIGURATION", folder / "sendmail.mc")
+    monkeypatch.setattr(detect, "SENDMAIL", folder / "sendmail.mc")

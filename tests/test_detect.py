@@ -20,6 +20,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose logs and programs lie in a folder."""
     monkeypatch.setattr(detect, "MAIL_LOGS", (tmp_path / "mail.log", tmp_path / "maillog"))
     monkeypatch.setattr(detect, "JOURNALS", (tmp_path / "journal",))
+    monkeypatch.setattr(detect, "SENDMAIL", tmp_path / "sendmail.mc")
     monkeypatch.setattr(postconf, "_PATH", f"{tmp_path}:/usr/bin:/bin")
     return tmp_path
 
@@ -46,6 +47,25 @@ def test_a_bare_machine_is_followed_all_the_same(machine: Path) -> None:
     assert [section.values["path"] for section in found.sources] == [str(machine / "mail.log")]
     assert (found.mtas, found.lookups, found.trusted) == ((), (), NO_NETWORKS)
     assert any("there is no Postfix to ask" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize(("sign", "title"), [("exim4", "Exim"), ("sendmail.mc", "Sendmail")])
+def test_another_mail_server_gets_its_usual_map(machine: Path, sign: str, title: str) -> None:
+    """And it is said what it still needs; Postfix, where it is there too, goes first."""
+    (machine / sign).touch(0o755)
+    (machine / "makemap").touch(0o755)
+    said: list[str] = []
+    found = detect.find(Settings(), said.append, NOW)
+    assert found.mtas == (Section(title.lower(), {}, {}, None),)
+    assert any(f"`pop-before-smtp init -` prints what {title} needs" in sentence for sentence in said)
+    install_postconf(machine, "lmdb")
+    assert [section.type for section in detect.find(Settings(), said.append, NOW).mtas] == ["postfix"]
+
+
+def test_sendmail_without_its_makemap_is_nobody_to_tell(machine: Path) -> None:
+    """No map could be built; the daemon starts all the same."""
+    (machine / "sendmail.mc").touch()
+    assert detect.find(Settings(), lambda _: None, NOW).mtas == ()
 
 
 def test_the_log_that_is_there_is_the_log(machine: Path) -> None:

@@ -193,6 +193,28 @@ def test_a_map_that_is_gone_is_made_again(said: list[str]) -> None:
     assert len([line for line in said if "gone" in line]) == 1
 
 
+def test_a_map_that_cannot_be_told_again_is_owed_all(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+    """It may have lost more than what failed; that is trouble as any other, and mended as any other."""
+
+    async def scene() -> None:
+        stage = Stage(A, B)
+        await stage.begin()
+        with monkeypatch.context() as patched:
+            patched.setattr(stage.map, "lost", _no_such_table)
+            stage.publisher.check()
+            await until(lambda: stage.publisher.trouble == "no such table")
+        await until(lambda: stage.publisher.trouble is None)
+        assert stage.map.attempts == [{A, B}, {A, B}]
+        await stage.publisher.close()
+
+    play(scene)
+    assert len([line for line in said if "no such table" in line]) == 1
+
+
+def _no_such_table() -> bool:
+    raise MapError("no such table")
+
+
 def test_who_cannot_be_held_is_not_brought_to_the_map_and_said(said: list[str]) -> None:
     """The administrator hears why the map leaves a client out."""
 

@@ -175,6 +175,18 @@ def test_a_new_source_is_followed_and_a_removed_one_is_not(running: Running) -> 
     assert str(site.log) not in open_files(running.process.pid)
 
 
+def test_a_daemon_that_tells_nobody_is_not_well(running: Running) -> None:
+    """Its logins open nothing; `status` says so, and only then."""
+    site = running.site
+    assert (state(site) or {})["warnings"] == []
+    site.configure()
+    text = site.config.read_text()
+    site.config.write_text(text.partition("[[lookup]]")[0].replace("mta = []", "mta = []\nlookup = []"))
+    running.reload()
+    (warning,) = (state(site) or {})["warnings"]
+    assert warning.startswith("no mail server is told who may relay; `pop-before-smtp init` writes")
+
+
 def open_files(pid: int) -> set[str]:
     """Return what a process has open."""
     found = set()

@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from popbeforesmtp import config
-from popbeforesmtp.classic import conf, meaning, toml
 from popbeforesmtp.classic.options import Options
 from popbeforesmtp.classic.plan import PATHS, Plan, Weight
 from popbeforesmtp.config import Section, Settings
@@ -21,19 +20,21 @@ def toml_path(options: Options) -> Path | None:
 
 
 def load(path: Path | None) -> Settings:
-    """Read our own configuration, or where there is none the classic's: the maps are kept by the same settings.
+    """Read our own configuration, or where there is none the classic's: all commands go by the same settings.
 
-    Raises ConfigError.
+    A name is the classic's where it ends in .pl, or is Debian's of the Perl daemon. Raises ConfigError.
     """
-    options = Options(config=path)
-    named = path is not None and path.suffix != ".pl"
-    if named or toml_path(options) is not None or not (path or any(each.is_file() for each in PATHS)):
-        return config.load(path)
-    return settings_of(make_plan(options))
+    if path is None:
+        ours = any(each.exists() for each in config.PATHS) or not any(each.is_file() for each in PATHS)
+    else:
+        ours = path.suffix != ".pl" and path.absolute() not in PATHS
+    return config.load(path) if ours else settings_of(make_plan(Options(config=path)))
 
 
 def make_plan(options: Options) -> Plan:
     """Read the classic's configuration, where there is one, and say what it comes to. Raises ConfigError."""
+    from popbeforesmtp.classic import conf, meaning  # a command that needs no classic does not pay for it
+
     path = options.config or next((path for path in PATHS if path.is_file()), None)
     return meaning.mean(None if path is None else conf.load(path.absolute()), options)
 
@@ -43,14 +44,17 @@ def settings_of(plan: Plan) -> Settings:
 
     What cannot be run is said in one sentence: the first such thing, and how many more there are.
     """
+    from popbeforesmtp.classic import toml
+
     stops = plan.of(Weight.STOP)
     if stops:
         more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
         every = f"; `pop-before-smtp migrate {plan.path}` tells all" if plan.path else ""
         raise ConfigError(f"{stops[0].sentence(plan.path)}{more}{every}")
-    name = "the classic's defaults" if plan.path is None else plan.path
+    path = plan.path or Path("the classic's defaults")
     # What is complained of stands in that text, and so do the lines that are named.
-    return replace(config.parse(Path(f"{name} (as `migrate` writes it)"), toml.write(plan)), own_formats=plan.own)
+    settings = config.parse(Path(f"{path} (as `migrate` writes it)"), toml.write(plan))
+    return replace(settings, path=path, own_formats=plan.own)
 
 
 def override(settings: Settings, options: Options) -> Settings:

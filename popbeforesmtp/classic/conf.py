@@ -99,13 +99,13 @@ class Conf:
 def load(path: Path) -> Conf:
     """Read a configuration. Raises ConfigError or NotPermittedError."""
     try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; name the classic's configuration") from None
     except PermissionError:
         raise NotPermittedError(f"{path}: may not be read by this user; be root") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; name the classic's configuration") from None
     return parse(path, text)
 
 
@@ -125,7 +125,9 @@ def _take(conf: Conf, statement: Statement) -> bool:
     if first.kind in ("number", "single") and len(tokens) == 1:  # the 1; at the end
         return True
     if first.kind == "word" and first.text in ("use", "no"):
-        return len(tokens) > 1 and tokens[1].text in _MODULES
+        return len(tokens) > 1 and (tokens[1].text in _MODULES or tokens[1].kind == "number")  # or a version of Perl
+    if [token.text for token in tokens] == ["package", "main"]:
+        return True
     if first.kind == "word" and first.text == "sub" and len(tokens) > 1 and tokens[1].kind == "word":
         conf.subs[tokens[1].text] = _sub(tokens)
         return True

@@ -126,7 +126,9 @@ class Evaluation:
             case "word" if token.text == "sub":
                 inner = [each for each in self._tokens[self._at :] if each.kind != "operator"]
                 self._at = len(self._tokens)  # up to the end of the statement
-                return Code(None, empty=not inner)
+                texts = inner[1:] if inner and inner[0].text == "return" else inner
+                alone = len(texts) == 1 and texts[0].kind == "single"
+                return Code(None, empty=not inner, returns=texts[0].text if alone else None)
             case "operator" if token.text == "\\":
                 return self._reference()
             case "operator" if token.text == "(":

@@ -17,6 +17,8 @@ HOLD = "24h"
 
 _PLD = {"uw": "uw", "cyrus": "cyrus", "courier": "courier", "qmail": "vpopmail", "spop3d": "solid-pop3d"}
 _USED = ("$pat", "$out_pat", "$logtime_pat", "$PID_pat", "$IP_pat", "$OK_pat", "$FAIL_pat", "$END_pat", "$OUT_pat")
+_FAILED = re.compile(r"(?i)(?<![a-z])fail(?:ed|ure|s)?|denied|incorrect|invalid")
+_NOT_WANTED = re.compile(r"\(\?<?!(?:\\.|[^()\\]|\([^()]*\))*\)")  # what a pattern says must not stand there
 _KEEP_WAITING = r"[^\x00-\x1f\x7f]{0,1500}+"
 _DANGER = {
     "courier": "with the classic's, who sent a long enough name was let in without a login, or chose who was",
@@ -104,6 +106,9 @@ def _convert_each(plan: Plan, options: Options) -> None:
     replaced: dict[str, list[ClassicPattern]] = {}
     own: dict[tuple[str, ...], list[tuple[EventKind, str]]] = {}
     for pattern in plan.patterns:
+        if pattern.event is EventKind.LOGIN and _FAILED.search(_NOT_WANTED.sub("", pattern.text)):
+            _refuse_failures(plan, pattern)
+            continue
         server = None if options.classic_patterns else server_of(pattern.text)
         if server is not None:
             replaced.setdefault(server[0], []).append(pattern)
@@ -195,6 +200,14 @@ def _add_own(
         lines.append(f"match = '''{match}'''" if "'''" not in match else f"match = {quoted(match)}")
     plan.own[name] = "\n".join(lines) + "\n"
     plan.formats = [*(plan.formats or []), name]
+
+
+def _refuse_failures(plan: Plan, pattern: ClassicPattern) -> None:
+    plan.stop(
+        pattern.line,
+        f"{pattern.name} = {pattern.text!r}: it matches failed logins, and whom it matches may relay; who fails is shut"
+        " out by [block] in pop-before-smtp.toml(5), or for sshd by fail2ban",
+    )
 
 
 def _insisted(plan: Plan, pattern: ClassicPattern, options: Options) -> None:

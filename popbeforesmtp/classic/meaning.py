@@ -52,7 +52,6 @@ def mean(conf: Conf | None, options: Options) -> Plan:
         take(known, plan, options, used)
     if conf is None and options.pattern_name is None:
         plan.formats = None
-        plan.findings.clear()
         plan.note(None, "there is no configuration; every format is read, the map is the classic's own")
         return plan
     matching.carry_over(known, plan, options, used)
@@ -68,8 +67,8 @@ def _take_grace(conf: Conf, plan: Plan, options: Options, used: set[str]) -> Non
     if options.grace is not None:
         plan.grace = options.grace
     if not 1 <= plan.grace <= _LONGEST_GRACE:
-        line = None if options.grace is not None else conf.line("$grace")
-        plan.stop(line, f"$grace: {plan.grace} seconds are no window; write 1 to {_LONGEST_GRACE}")
+        line, name = (conf.line("$grace"), "$grace") if options.grace is None else (None, f"--grace={options.grace}")
+        plan.stop(line, f"{name}: {plan.grace} seconds are no window; write 1 to {_LONGEST_GRACE}")
 
 
 def _take_switches(conf: Conf, plan: Plan, options: Options, used: set[str]) -> None:
@@ -106,7 +105,7 @@ def _take_log(conf: Conf, plan: Plan, options: Options, used: set[str]) -> None:
 def _take_source(conf: Conf, plan: Plan, options: Options, used: set[str]) -> None:
     """Take %file_tail and the functions that read a log."""
     used |= {"$file_tail{name}", "$tail_init_func", "$tail_getline_func"}
-    line = conf.line("$file_tail{name}")
+    line = conf.line("$file_tail{name}") if options.watchlog is None else None
     named = conf.text("$file_tail{name}") if options.watchlog is None else options.watchlog
     reader = conf.value("$tail_getline_func")
     if isinstance(reader, Code) and reader.name == "getline_stdin":
@@ -132,7 +131,8 @@ def _take_source(conf: Conf, plan: Plan, options: Options, used: set[str]) -> No
         _find_log(conf, plan)
         return
     if named.strip().startswith(("|", ">", "+")) or named.strip().endswith("|"):
-        plan.stop(line, f"$file_tail{{'name'}} = {named!r}: no command is run; pipe its output into --watchlog=-")
+        name = f"$file_tail{{'name'}} = {named!r}" if options.watchlog is None else f"--watchlog={named}"
+        plan.stop(line, f"{name}: no command is run; pipe its output into --watchlog=-")
         return
     named = named.strip().removeprefix("<").strip() or "-"
     plan.watchlog = named
@@ -165,19 +165,21 @@ def _take_trusted(conf: Conf, plan: Plan, options: Options, used: set[str]) -> N
         return
     line = conf.line("$mynet_func")
     sub = conf.subs.get(function.name or "")
-    if sub is None or sub.returns is None:
+    returns = function.returns if sub is None else sub.returns
+    if returns is None:
         plan.lost(line, f"{_shown('$mynet_func', function)}: code is not run; write [rules] trusted = […]")
         return
+    place, name = (line, "$mynet_func") if sub is None else (sub.line, f"sub {function.name}")
     plan.trusted = []
-    for part in re.split(r"[\s,]+", sub.returns.strip()):
+    for part in re.split(r"[\s,]+", returns.strip()):
         network = _network(part)
         if network is None:
             if part:
-                plan.lost(sub.line, f"sub {function.name}: {part!r} is no network; write it into [rules] trusted")
+                plan.lost(place, f"{name}: {part!r} is no network; write it into [rules] trusted")
         else:
             plan.trusted.append(network)
             if network not in (part, f"{part}/32"):
-                plan.note(sub.line, f"sub {function.name}: {part} is written {network}")
+                plan.note(place, f"{name}: {part} is written {network}")
 
 
 def _network(text: str) -> str | None:
@@ -213,8 +215,8 @@ def _take_output(conf: Conf, plan: Plan, options: Options, used: set[str]) -> No
         if isinstance(function, Code) and function.name not in ("add_DB", "del_DB"):
             plan.stop(
                 conf.line(name),
-                f'{_shown(name, function)}: code is not run; write [[mta]] type = "command" with grant and expire.'
-                " What blocks addresses that failed to log in is fail2ban's work",
+                f'{_shown(name, function)}: code is not run; write [[mta]] type = "command" with grant and expire, or'
+                " [block] where POP and IMAP addresses that fail shall be shut out (sshd's: fail2ban)",
             )
     lock = conf.value("$flock_func")
     if isinstance(lock, Code) and lock.name not in _LOCKS and not lock.empty:

@@ -52,9 +52,11 @@ def lines(name: str) -> Iterator[tuple[int, bytes]]:
                 for block, _, number in cutter.cut(piece):
                     yield from enumerate(block.split(b"\n")[:-1], number)
     except FileNotFoundError:
-        raise UnavailableError(f"{name}: there is no such file") from None
+        raise UnavailableError(f"{name}: there is no such file; name a log") from None
     except PermissionError:
-        raise NotPermittedError(f"{name}: may not be read by this user") from None
+        raise NotPermittedError(f"{name}: may not be read by this user; be root") from None
+    except IsADirectoryError:
+        raise UnavailableError(f"{name}: is a folder; name a log file") from None
     except UNREADABLE as error:
         raise UnavailableError(f"{name}: cannot be read: {error}") from None
 

@@ -7,19 +7,20 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from popbeforesmtp import detect, postconf
+from popbeforesmtp import __version__, detect, postconf
 from popbeforesmtp.addresses import NEVER, ClientAddress, NetworkSet, parse_network
 from popbeforesmtp.classic import reading, words
 from popbeforesmtp.classic.plan import Plan
 from popbeforesmtp.errors import UnavailableError
 from popbeforesmtp.model import EventKind, SessionEvent
 
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 
 
-def reprocess(plan: Plan, say: Say) -> int:
-    """Go through the plan's log; ``say`` writes a line. Return how many logins there were."""
+def reprocess(plan: Plan, say: Say) -> None:
+    """Go through the plan's log; ``say`` writes a line."""
     replay = _Replay(plan, say)
+    replay.say(words.starting(__version__))
     name = plan.source or str(detect.mail_log())
     for line in reading.read(name, plan):
         if line.time is not None:
@@ -28,17 +29,18 @@ def reprocess(plan: Plan, say: Say) -> int:
         if event is not None and event.time is not None and event.client is not None:
             replay.take(event, event.client, event.time)
     replay.say("------ reached end of log file ------")
-    return replay.logins
+    if not replay.began:
+        replay.say("$logtime_pat did not match a timestamp")
 
 
 class _Replay:
     """Who could have relayed, as the log goes by."""
 
     def __init__(self, plan: Plan, say: Say) -> None:
-        self.logins = 0
         self._plan = plan
         self._say = say
-        self._now = 0.0  # seconds since 1970
+        self.began = False  # a line had a time
+        self._now = time.time()  # seconds since 1970; that of the line, once there is one
         self._next = float("inf")  # when the first window ends, or earlier
         self._ends: dict[ClientAddress, float] = {}
         self._open: dict[ClientAddress, int] = {}  # sessions
@@ -51,7 +53,7 @@ class _Replay:
 
     def tick(self, now: float) -> None:
         """Let time go by, and end what is over."""
-        self._now = now
+        self.began, self._now = True, now
         if now < self._next:
             return
         for client in [each for each, end in self._ends.items() if end <= now and not self._open.get(each)]:
@@ -62,7 +64,6 @@ class _Replay:
     def take(self, event: SessionEvent, client: ClientAddress, at: datetime) -> None:
         """Take in a login, or the end of a session."""
         if event.kind is EventKind.LOGIN and event.user:
-            self.logins += 1
             self._login(client, at.timestamp())
         elif event.kind is EventKind.LOGOUT and self._plan.hold is not None and client in self._ends:
             self.say(words.found(client, -1), debug=True)

@@ -4,8 +4,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from popbeforesmtp.classic.reprocess import reprocess
 from popbeforesmtp.clock import SystemClock
 from popbeforesmtp.config import Settings
 from popbeforesmtp.control import ask
-from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
+from popbeforesmtp.errors import CannotCreateError, PopBeforeSmtpError, UnavailableError
 
 STOPPED = 1
 """The classic's exit status after SIGTERM and SIGINT, and when its standard input ends."""
@@ -42,8 +42,9 @@ def main(arguments: Sequence[str]) -> int:
     if plan.reprocess:
         if own is None:
             bridge.settings_of(plan)  # what cannot be run is said
-        logs = plan.logto is not None or plan.debug
-        return 0 if reprocess(plan, _print if logs else lambda _: None) else 1
+        with _say(plan) as say:
+            reprocess(plan, say)
+        return 0
     return _run(asked, plan, own)
 
 
@@ -93,6 +94,7 @@ def _run(asked: Options, plan: Plan, own: Path | None) -> int:
         wiring.check(settings)
         os.umask(detach.UMASK)
         if asked.daemon is not None:
+            detach.refuse_stdin(settings)
             return detach.detached(asked.daemon, lambda ready: _be(asked, settings, plan, own, ready))
         _be(asked, settings, plan, own, lambda: None)
         return STOPPED
@@ -169,9 +171,11 @@ def _listed(settings: Settings | None, plan: Plan) -> list[str]:
             settings = Settings()
     for section in settings.mtas or ():
         name = str(section.values.get("map", ""))
-        if section.type in ("postfix", "sendmail") and name.partition(":")[0] in ("hash", "btree", "lmdb"):
+        kind, _, path = name.partition(":")
+        if section.type in ("postfix", "sendmail") and kind in ("hash", "btree", "lmdb"):
+            ask_map = ("postmap", "-s", name) if section.type == "postfix" else ("makemap", "-u", kind, path)
             with suppress(UnavailableError):
-                rows = postconf.run("postmap", "-s", name, seconds=30.0).splitlines()
+                rows = postconf.run(*ask_map, seconds=30.0).splitlines()
                 return [row.partition("\t")[0] for row in rows]
     answer = ask(settings.control, "list")
     if answer is not None:
@@ -185,6 +189,20 @@ def _listed(settings: Settings | None, plan: Plan) -> list[str]:
         return [str(entry.client) for entry in store.load(clock.now())]
     finally:
         store.close()
+
+
+@contextmanager
+def _say(plan: Plan) -> Iterator[Callable[[str], object]]:
+    """Give what writes a line to where the plan's log goes. Raises CannotCreateError."""
+    if plan.logto in (None, "-"):
+        yield _print if plan.logto or plan.debug else lambda _: None
+        return
+    try:
+        log = open(str(plan.logto), "a", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115
+    except OSError as error:
+        raise CannotCreateError(f"{plan.logto}: cannot be written: {error.strerror}; name another --logto") from None
+    with log:
+        yield lambda line: log.write(f"{line}\n")
 
 
 def _print(line: str) -> None:

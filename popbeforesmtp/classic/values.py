@@ -18,6 +18,7 @@ class Code:
 
     name: str | None
     empty: bool = False  # it does nothing
+    returns: str | None = None  # of one without a name that only returns a text
 
 
 Value = str | int | float | Code | list["Value"] | None

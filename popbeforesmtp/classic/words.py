@@ -23,6 +23,11 @@ def open_log(target: str, *, debug: bool, count: int) -> None:
         handler.addFilter(lambda record: not _is_everyday(record, debug=debug))
 
 
+def starting(version: str) -> str:
+    """Say that it begins."""
+    return f"starting up (v{version})"
+
+
 def found(client: str, count: int) -> str:
     """Say that a line is a login, or the end of a session."""
     return f"found ip={client} ({count})"
@@ -85,7 +90,7 @@ class _Words(logging.Formatter):
         client = str(fields.get("client"))
         match fields.get("event"):
             case "starting":
-                return [f"starting up (v{fields.get('version')})"]
+                return [starting(str(fields.get("version")))]
             case "granted":
                 return [*(self._login(client, fields) if self._debug else ()), added(client)]
             case "renewed":

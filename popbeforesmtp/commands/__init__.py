@@ -14,7 +14,8 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="configuration (default: /etc/pop-before-smtp.toml, /etc/pop-before-smtp/pop-before-smtp.toml, or none)",
+        help="configuration (default: /etc/pop-before-smtp.toml, /etc/pop-before-smtp/pop-before-smtp.toml, the Perl"
+        " daemon's, or none)",
     )
 
 

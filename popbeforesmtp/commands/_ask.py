@@ -44,7 +44,7 @@ def address(text: str) -> ClientAddress:
     """Read an address from the command line. Raises UsageError."""
     client = parse_address(text)
     if client is None:
-        raise UsageError(f"'{escape(text)}' is no IPv4 or IPv6 address")
+        raise UsageError(f"'{escape(text)}' is no IPv4 or IPv6 address; write one, as in 192.0.2.10")
     return client
 
 

@@ -20,14 +20,14 @@ def run(arguments: argparse.Namespace) -> int:
     from datetime import UTC, datetime
     from ipaddress import ip_address
 
-    from popbeforesmtp import config
     from popbeforesmtp.addresses import parse_network
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.commands._ask import address, authorizations, say
     from popbeforesmtp.control import ask
     from popbeforesmtp.text import duration, local
 
     client = address(arguments.address)
-    settings = config.load(arguments.config)
+    settings = bridge.load(arguments.config)
     answer = ask(settings.control, "check", address=client)
     if answer is None:
         asked = ip_address(client)

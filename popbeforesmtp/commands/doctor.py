@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Examine every link; return 1 if any is wrong."""
     from dataclasses import asdict
 
-    from popbeforesmtp import config, wiring
+    from popbeforesmtp import wiring
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.clock import SystemClock
     from popbeforesmtp.commands._ask import address, say
     from popbeforesmtp.links import Level, Machine, examine
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.live:
         address(arguments.live)  # complains
-    settings = config.load(arguments.config)
+    settings = bridge.load(arguments.config)
     wiring.check(settings)
     findings = list(examine(Machine(settings, SystemClock(), arguments.live)))
     if arguments.json:

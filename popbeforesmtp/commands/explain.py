@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show what the daemon knows of an address or account; return 1 if it may not relay."""
-    from popbeforesmtp import config
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.commands._ask import order, say
 
-    settings = config.load(arguments.config)
+    settings = bridge.load(arguments.config)
     answer: dict[str, Any] = order(settings, "explain", who=arguments.who)
     may = bool(answer["authorizations"]) if answer["address"] is None else answer["expires_at"] is not None
     if arguments.json:

@@ -24,11 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Have the daemon grant, and say until when."""
     from datetime import datetime
 
-    from popbeforesmtp import config
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.commands._ask import address, moment, order, say
     from popbeforesmtp.text import local
 
-    settings = config.load(arguments.config)
+    settings = bridge.load(arguments.config)
     client = address(arguments.address)
     until = moment(arguments.span, arguments.until) or moment(f"{int(settings.grace.total_seconds())}s", None)
     answer = order(settings, "grant", address=client, until=until, reason=arguments.reason)

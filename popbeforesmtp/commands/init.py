@@ -64,7 +64,7 @@ def _write(path: Path, text: str, *, force: bool) -> None:
                 os.chown(new, 0, group)
             new.chmod(0o640 if group is not None else 0o644)
     except OSError as error:
-        raise CannotCreateError(f"{path}: cannot be written: {error.strerror}") from None
+        raise CannotCreateError(f"{path}: cannot be written: {error.strerror}; name another place") from None
 
 
 def _configuration(server: "Snippets | None") -> str:

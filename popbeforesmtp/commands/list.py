@@ -27,12 +27,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     from tabulate import tabulate
 
-    from popbeforesmtp import config
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.commands._ask import authorizations, say
     from popbeforesmtp.text import duration, escape, local
 
     wanted = _Wanted(arguments)
-    settings = config.load(arguments.config)
+    settings = bridge.load(arguments.config)
     entries = sorted(filter(wanted, authorizations(settings)), key=lambda entry: _order(entry, arguments.sort))
     if arguments.json:
         write_json(entries)

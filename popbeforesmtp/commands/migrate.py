@@ -65,7 +65,7 @@ def _write(folder: Path, text: str, plan: "Plan") -> None:
             with path.open("x", encoding="utf-8") as file:  # a link that leads nowhere would be followed otherwise
                 file.write(content)
         except OSError as error:
-            raise CannotCreateError(f"{path}: cannot be written: {error.strerror}") from None
+            raise CannotCreateError(f"{path}: cannot be written: {error.strerror}; name another place") from None
         print(path)
 
 

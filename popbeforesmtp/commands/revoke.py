@@ -29,11 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Have the daemon revoke, and say who may no longer relay."""
     from datetime import datetime
 
-    from popbeforesmtp import config
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.commands._ask import address, moment, order, say
     from popbeforesmtp.text import escape, local
 
-    settings = config.load(arguments.config)
+    settings = bridge.load(arguments.config)
     whom: dict[str, object] = {"all": True} if arguments.all else {}
     if arguments.user is not None:
         whom["user"] = arguments.user

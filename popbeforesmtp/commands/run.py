@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.daemon is None:
         _run(arguments, settings, lambda: None)
         return 0
+    detach.refuse_stdin(settings)
     return detach.detached(arguments.daemon, lambda ready: _run(arguments, settings, ready))
 
 

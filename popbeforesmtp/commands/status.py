@@ -14,12 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show how the daemon is doing; return 1 if there is something to look at."""
-    from popbeforesmtp import config
+    from popbeforesmtp.classic import bridge
     from popbeforesmtp.commands._ask import authorizations
     from popbeforesmtp.control import ask
     from popbeforesmtp.errors import PopBeforeSmtpError
 
-    settings = config.load(arguments.config)
+    settings = bridge.load(arguments.config)
     status = ask(settings.control, "status")
     if status is None:
         warnings = ["no daemon is running: nobody new is let in, and `pop-before-smtp sweep` must end what expires"]

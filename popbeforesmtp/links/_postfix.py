@@ -25,6 +25,11 @@ class Service:
     overrides: Mapping[str, str]  # its -o options
     parameters: Mapping[str, str]  # main.cf's
 
+    @property
+    def private(self) -> bool:
+        """Whether only this machine reaches it: what content filters hand mail back to."""
+        return self.name.startswith(("127.", "localhost:", "[::1]:"))
+
     def value(self, parameter: str) -> str:
         """Return a parameter as this service has it."""
         return self.overrides.get(parameter, self.parameters.get(parameter, ""))
@@ -100,7 +105,8 @@ def query(table: str, key: str) -> str | None:
     try:
         return postconf.run("postmap", "-q", key, table, seconds=_SECONDS).strip("\n")
     except UnavailableError as error:
-        if str(error).endswith("failed: status 1"):  # and nothing was said: not found
+        _, failed, said = str(error).partition("` failed: ")
+        if failed and "fatal:" not in said and "error:" not in said:  # not found; of main.cf it may have warned
             return None
         raise
 

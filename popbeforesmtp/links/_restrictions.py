@@ -13,9 +13,13 @@ TAKES = re.compile(r"check_\w+|reject_rbl_client|reject_rhsbl_\w+|permit_dnswl_c
 
 STRICT = re.compile(
     r"reject_(?:rbl_client|rhsbl_\w+|maps_rbl|unknown_client(?:_hostname)?|unknown_reverse_client_hostname"
-    r"|unknown_helo_hostname|unknown_hostname|(?:invalid|non_fqdn)_(?:helo_)?hostname|plaintext_session)"
+    r"|unknown_helo_hostname|unknown_hostname|(?:invalid|non_fqdn)_(?:helo_)?hostname|plaintext_session"
+    r"|(?:unauthenticated_|known_)?sender_login_mismatch)"
 )
-"""Checks of the client that roaming ones fail: blocklists, missing PTR records, names that only servers have."""
+"""Checks that roaming clients fail: blocklists, missing PTR records, names that only servers have, SASL logins."""
+
+GRANTS = re.compile(r"(?i:ok|relay|permit)\b.*|[0-9]+")
+"""What access(5) takes for a leave."""
 
 _ENDS = re.compile(r"(?:reject|defer)(?:_unauth_destination)?")
 """What ends a list for a stranger who sends to somebody outside."""

@@ -3,8 +3,9 @@
 import stat
 from collections.abc import Iterator
 
+from popbeforesmtp.config import PATHS
 from popbeforesmtp.errors import PopBeforeSmtpError
-from popbeforesmtp.links import Finding, Machine, sound, wrong
+from popbeforesmtp.links import Finding, Machine, note, sound, wrong
 from popbeforesmtp.links._access import READ, barrier
 from popbeforesmtp.privileges import require_safe_place
 from popbeforesmtp.text import duration
@@ -24,6 +25,9 @@ def look(machine: Machine) -> Iterator[Finding]:
     closed = barrier(machine.user, path, READ)
     if closed is not None:
         yield wrong(f"{closed}, so the daemon cannot start", f"chgrp {machine.user.name} {path} && chmod 0640 {path}")
+    for other in PATHS:
+        if path in PATHS and other != path and other.exists():
+            yield note(f"{other} is there too and does not count, for {path} does", f"remove {other}")
     status = path.stat()
     try:
         require_safe_place(path)

@@ -18,7 +18,7 @@ def look(machine: Machine) -> Iterator[Finding]:
     found = machine.found
     if not found.mtas and not found.lookups:
         yield wrong(
-            "no mail server is told who may relay: there is no Postfix to ask and no [[mta]] is configured",
+            "no mail server is told who may relay: there is none that we know and no [[mta]] is configured",
             "`pop-before-smtp init` writes what this machine's mail server needs",
         )
     for section in found.mtas:

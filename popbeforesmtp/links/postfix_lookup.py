@@ -15,23 +15,25 @@ def look(machine: Machine) -> Iterator[Finding]:
     if machine.postfix is None or not machine.postfix.services:
         return
     us = ours(machine)
-    asked = [service for service in machine.postfix.services if is_asked(us, service)]
+    services = [service for service in machine.postfix.services if not service.private]
+    asked = [service for service in services if is_asked(us, service)]
     for service in asked:
         lists = " and ".join(f"smtpd_{name}_restrictions" for name, _ in hurdles(us, service)[0])
         yield sound(f"{service.name} asks us, in {lists}")
-    for service in machine.postfix.services:
+    for service in services:
         broken = list(_broken(us, service))
         yield from broken
         if service in asked or broken:
             continue
-        if _mentions(us, service):
+        needed = not asked or service in machine.postfix.public
+        if needed and _mentions(us, service):
             yield _shadowed(us, service)
         elif asked:
             yield note(
                 f"{service.name} does not ask us: who sends there must authenticate",
                 f"if roaming clients send there too: {_mended(us, service)}",
             )
-    if not asked and not any(_mentions(us, service) for service in machine.postfix.services):
+    if not asked and not any(_mentions(us, service) for service in services):
         service = next(iter(machine.postfix.public), machine.postfix.services[0])
         yield wrong("no smtpd of this Postfix asks us: a login lets nobody in", _mended(us, service))
 

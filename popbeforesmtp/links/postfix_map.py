@@ -1,6 +1,5 @@
 """Postfix's access map: there, readable, with a result that Postfix knows, and holding just those who may relay."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +9,11 @@ from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
 from popbeforesmtp.links import Finding, Machine, note, sound, wrong
 from popbeforesmtp.links._access import READ, barrier
 from popbeforesmtp.links._postfix import LISTS, entries
+from popbeforesmtp.links._restrictions import GRANTS
 
 PLACE = 55
 
 _SUFFIXES = {"lmdb": ".lmdb", "cdb": ".cdb", "hash": ".db", "btree": ".db"}
-_GRANTS = re.compile(r"(?i:ok|relay|permit)\b.*|[0-9]+")  # what access(5) takes for a leave
 
 
 def look(machine: Machine) -> Iterator[Finding]:
@@ -23,7 +22,7 @@ def look(machine: Machine) -> Iterator[Finding]:
         return
     for section in machine.found.mtas:
         result = str(section.values.get("result", "OK"))
-        if section.type == "postfix" and _GRANTS.fullmatch(result) is None:
+        if section.type == "postfix" and GRANTS.fullmatch(result) is None:
             yield wrong(f'{section.place("result")}: Postfix does not take "{result}" for a leave', 'result = "OK"')
     for name in machine.map_names:
         yield from _look_at(machine, name)
@@ -76,7 +75,7 @@ def _compare(machine: Machine, name: str, held: dict[str, str]) -> Iterator[Find
         finally:
             store.close()
     # What is refused stands in it too (restrict), and IPv6 networks in a form of the map's own.
-    clients = {key for key, value in held.items() if _GRANTS.fullmatch(value) and parse_address(key) is not None}
+    clients = {key for key, value in held.items() if GRANTS.fullmatch(value) and parse_address(key) is not None}
     extra = sorted(clients - allowed)
     if extra:
         yield wrong(

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from popbeforesmtp.errors import UnavailableError
 from popbeforesmtp.links import Finding, Machine, sound, wrong
-from popbeforesmtp.links._ours import ours
-from popbeforesmtp.links._postfix import LISTS, Service
-from popbeforesmtp.links._restrictions import Fate, Restriction, claims, fate, mend_relay, shown
+from popbeforesmtp.links._ours import Ours, ours
+from popbeforesmtp.links._postfix import LISTS, Service, query
+from popbeforesmtp.links._rehearsal import stranger
+from popbeforesmtp.links._restrictions import GRANTS, Fate, Restriction, claims, fate, mend_relay, shown
 
 PLACE = 80
 
@@ -23,6 +25,8 @@ def look(machine: Machine) -> Iterator[Finding]:
         if problem is not None:
             mended = mend_relay(service.restrictions("relay"), us.check(), us.means)
             found.append(wrong(problem, service.setting("smtpd_relay_restrictions", shown(mended))))
+            continue
+        found += _mapped(us, service, stranger(machine))
     yield from found
     if not found:
         yield sound("a stranger's mail to others is refused by every smtpd")
@@ -44,6 +48,33 @@ def _problem(service: Service) -> str | None:
             " any client says of itself"
         )
     return None
+
+
+def _mapped(us: Ours, service: Service, client: str) -> Iterator[Finding]:
+    """Find maps of the administrator's that let a stranger in, where no list refuses him then."""
+    found = []
+    for name in LISTS:
+        restrictions = service.restrictions(name)
+        what, end = fate(restrictions)
+        if what is Fate.REFUSED and end is not None:
+            front = restrictions[: restrictions.index(end)]
+            by = next((each for each in front if not us.means(each) and _holds(each, client)), None)
+            if by is None:
+                return
+            left = shown(each for each in restrictions if each != by)
+            way_out = service.setting(f"smtpd_{name}_restrictions", left)
+            found.append(wrong(f"{service.name} is an open relay: {by} lets in {client}, a stranger", way_out))
+    yield from found
+
+
+def _holds(each: Restriction, client: str) -> bool:
+    """Say whether an access map lets a client in."""
+    if each.name != "check_client_access" or each.argument.startswith("socketmap:"):
+        return False
+    try:
+        return GRANTS.fullmatch(query(each.argument, client) or "") is not None
+    except UnavailableError:
+        return False  # Postfix says so in its log, and asks for it again
 
 
 def _insisted(restrictions: tuple[Restriction, ...]) -> bool:

@@ -25,7 +25,10 @@ def look(machine: Machine) -> Iterator[Finding]:
             return
     if path.is_absolute() and path.parent.is_dir():
         disk = os.statvfs(path.parent)
-        if disk.f_bavail * disk.f_frsize < _ROOM:
+        if disk.f_flag & os.ST_RDONLY:
+            yield wrong(f"{path.parent}: is mounted read-only: the daemon cannot keep anything", "mount it read-write")
+            return
+        if disk.f_bavail * disk.f_frsize < _ROOM or (disk.f_files and not disk.f_favail):
             yield wrong(
                 f"{path.parent}: the disk is full: what is granted now is lost at the next restart", "make room there"
             )

@@ -35,7 +35,10 @@ class AccessMap(Protocol):
         """Let nobody in, also where nothing can be written any more. Raises MapError."""
 
     def lost(self) -> bool:
-        """Say whether the map was removed or replaced behind our back, so that it must be made anew."""
+        """Say whether the map was removed or replaced behind our back, so that it must be made anew.
+
+        What nobody can ask may be told again instead. Raises MapError where that fails.
+        """
 
     def cannot_hold(self, client: ClientAddress) -> str | None:
         """Say why a client may not be in this map, where its key would let others in too."""

@@ -1,12 +1,14 @@
 """``type = "command"``: a program of the administrator's tells the mail server, a firewall, or anything else.
 
-Either it is handed all clients whenever that changes, or it is run for each that comes and each that goes.
+Either it is handed all clients whenever that changes, or it is run for each that comes and each that goes. Nobody can
+ask it what it still holds, so everything is told again now and then: a firewall may have been loaded anew.
 """
 
 import os
 import shlex
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Clock
@@ -15,6 +17,8 @@ from popbeforesmtp.mtas import MapError
 from popbeforesmtp.mtas._program import ProgramHangsError, require_program, run
 
 _SECOND = timedelta(seconds=1)
+_AGAIN = 600.0  # seconds of CLOCK_BOOTTIME after which all is told again
+_MOST = 20  # runs of a program in one go, of those that only say again what was said
 _ENDS = ("{seconds}", "{until}")
 _WORDS = ("{address}", "{family}", *_ENDS)
 
@@ -86,6 +90,7 @@ class ListCommand:
         self._command = command
         self._clients: set[ClientAddress] = set()
         self._true = False  # the program knows these, and no others
+        self._told_at = 0.0  # seconds of CLOCK_BOOTTIME
 
     def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Hand over these clients, unless it was them that the program was given last."""
@@ -103,7 +108,10 @@ class ListCommand:
         self._true = False
 
     def lost(self) -> bool:
-        """Say that the program has to be told anew, where it was last told of nobody; of more nothing is known."""
+        """Say that the program has to be told anew, where it was last told of nobody; else tell it now and then."""
+        if self._true and self._clock.now().boottime - self._told_at >= _AGAIN:
+            self._true = False
+            self._hand_over(self._clients)
         return not self._true
 
     def cannot_hold(self, client: ClientAddress) -> None:
@@ -117,7 +125,7 @@ class ListCommand:
             return
         self._true = False
         run(self._command, "".join(f"{client}\n" for client in sorted(clients)))
-        self._clients, self._true = clients, True
+        self._clients, self._true, self._told_at = clients, True, self._clock.now().boottime
 
 
 class ClientCommand:
@@ -132,6 +140,7 @@ class ClientCommand:
         self._grant, self._expire, self._clear = grant, expire, clear
         # Who may be in, and nobody else is, once it was cleared; with the end that was told, None where that failed.
         self._told: dict[ClientAddress, datetime | None] = {}
+        self._told_at: dict[ClientAddress, float] = {}  # seconds of CLOCK_BOOTTIME; who was told first is the first
         self._cleared = False
         self._shut = False
 
@@ -152,11 +161,8 @@ class ClientCommand:
             if seconds < 1:  # to some programs no seconds are no limit
                 self._let_out(client, errors)
             elif not self._knows(client, end):
-                self._told[client] = None
-                if _done(_fill(self._grant, client, end, seconds), errors):
-                    self._told[client] = end
-        if errors:
-            raise MapError(str(errors[0]) + (f"; and {len(errors) - 1} more" if errors[1:] else ""))
+                self._let_in(client, end, seconds, errors)
+        _complain(errors)
 
     def shut(self) -> None:
         """Take everybody out at once."""
@@ -164,8 +170,11 @@ class ClientCommand:
         self._shut = True
 
     def lost(self) -> bool:
-        """Say that the program has to be told anew, where everybody was taken out; of more nothing is known."""
-        return not self._cleared or self._shut
+        """Say that the program has to be told anew, where everybody was taken out; else tell it now and then."""
+        if not self._cleared or self._shut:
+            return True
+        self._say_again()
+        return False
 
     def cannot_hold(self, client: ClientAddress) -> None:
         """Hold every client: what becomes of it is the program's business."""
@@ -178,17 +187,47 @@ class ClientCommand:
         told = self._told.get(client)
         return told is not None and (not self.timed or abs(end - told) < _SECOND)
 
+    def _let_in(self, client: ClientAddress, end: datetime, seconds: int, errors: list[MapError]) -> None:
+        self._told[client] = None
+        if _done(_fill(self._grant, client, end, seconds), errors):
+            self._told[client] = end
+            self._told_at.pop(client, None)
+            self._told_at[client] = self._clock.now().boottime
+
     def _let_out(self, client: ClientAddress, errors: list[MapError]) -> None:
         if client in self._told:
             self._told[client] = None
             if _done(_fill(self._expire, client), errors):
                 del self._told[client]
+                self._told_at.pop(client, None)
+
+    def _say_again(self) -> None:
+        """Let some in that were let in long ago. Raises MapError; nobody knows then who is still in."""
+        now, errors = self._clock.now(), list[MapError]()
+        try:
+            for client, at in list(islice(self._told_at.items(), _MOST)):
+                end = self._told.get(client)
+                if now.boottime - at < _AGAIN or end is None:
+                    continue
+                seconds = int((end - now.wall).total_seconds())
+                if seconds >= 1 or not self.timed:  # else it is let out presently
+                    self._let_in(client, end, seconds, errors)
+            _complain(errors)
+        except MapError:
+            self._told = dict.fromkeys(self._told)
+            raise
 
     def _take_out_all(self) -> None:
         self._cleared = False
         run(self._clear)
-        self._told = {}
+        self._told, self._told_at = {}, {}
         self._cleared = True
+
+
+def _complain(errors: list[MapError]) -> None:
+    """Say the first error, and how many more there are. Raises MapError."""
+    if errors:
+        raise MapError(str(errors[0]) + (f"; and {len(errors) - 1} more" if errors[1:] else ""))
 
 
 def _done(command: tuple[str, ...], errors: list[MapError]) -> bool:

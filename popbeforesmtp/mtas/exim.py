@@ -52,6 +52,11 @@ def open_map(*, map: str = DEFAULT_PATH, restrict: tuple[Network, ...] = (), pre
     return EximMap(map, path, restrict, keyed=name["lookup"] is not None)
 
 
+def existing() -> list[str]:
+    """Return the host list that lies at the usual place."""
+    return [DEFAULT_PATH] if Path(DEFAULT_PATH).exists() else []
+
+
 class EximMap:
     """One file, written whole."""
 

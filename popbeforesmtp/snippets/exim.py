@@ -2,21 +2,22 @@
 
 from pathlib import Path
 
-from popbeforesmtp import postconf
+from popbeforesmtp import detect
 from popbeforesmtp.links import Machine
 from popbeforesmtp.snippets import contrib
+
+DEBIAN = Path("/etc/exim4/update-exim4.conf.conf")
+"""Debian makes Exim's configuration of this."""
 
 TITLE = "Exim"
 TRUSTED = """\
 # These need no authorization: write the networks that Exim lets relay anyway.
 trusted = []"""
-DEBIAN = Path("/etc/exim4/update-exim4.conf.conf")
-"""Debian makes Exim's configuration of this."""
 
 
 def here() -> bool:
     """Say whether Exim is on this machine."""
-    return DEBIAN.exists() or any(postconf.find(program) is not None for program in ("exim4", "exim"))
+    return detect.has_exim()
 
 
 def configuration() -> str:

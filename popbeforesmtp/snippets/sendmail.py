@@ -1,7 +1,6 @@
 """Sendmail: contrib/sendmail, a map that its own makemap writes."""
 
-from pathlib import Path
-
+from popbeforesmtp import detect
 from popbeforesmtp.links import Machine
 from popbeforesmtp.snippets import contrib
 
@@ -9,13 +8,11 @@ TITLE = "Sendmail"
 TRUSTED = """\
 # These need no authorization: write the networks that Sendmail lets relay anyway.
 trusted = []"""
-CONFIGURATION = Path("/etc/mail/sendmail.mc")
-"""What sendmail.cf is made of, on Debian and elsewhere."""
 
 
 def here() -> bool:
     """Say whether Sendmail is configured on this machine."""
-    return CONFIGURATION.exists()
+    return detect.has_sendmail()
 
 
 def configuration() -> str:

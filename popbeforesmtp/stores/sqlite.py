@@ -84,7 +84,7 @@ def read_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
     try:
         path.open("rb").close()
     except FileNotFoundError:
-        raise StoreError(f"{path}: there is no store; no daemon has run here yet") from None
+        raise StoreError(f"{path}: there is no store, for no daemon has run here yet; start one") from None
     except OSError as error:
         raise NotPermittedError(f"{path}: {error.strerror}; be root, or the daemon's user") from None
     return SqliteStore(path, clock.boot_id)

@@ -82,7 +82,8 @@ def test_reprocess_takes_each_lines_time_as_now(tmp_path: Path, capsys: pytest.C
     ends = [line.rpartition(" ")[2] for line in lines if "setting" in line]
     assert status == 0
     assert int(ends[1]) - int(ends[0]) == 120
-    assert lines == [
+    assert lines[0][16:] == f"starting up (v{__version__})"
+    assert lines[1:] == [
         "Nov 22 07:00:00 found ip=192.0.2.10 (0)",
         f"Nov 22 07:00:00 setting expiration time for ip=192.0.2.10 to {ends[0]}",
         "Nov 22 07:00:00 added 192.0.2.10 to DB",
@@ -100,8 +101,25 @@ def test_without_debug_only_who_comes_and_goes_is_said(tmp_path: Path, capsys: p
     log.write_text(LINES)
     conf.write_text("$mynet_func = \\&mine;\nsub mine { '10.0.0.0/8' }\n")
     _, lines, _ = run(capsys, f"--config={conf}", "--reprocess", "--logto=-", f"--watchlog={log}")
-    assert [line[16:] for line in lines][:2] == ["added 192.0.2.10 to DB", "removed 192.0.2.10 from DB"]
+    assert [line[16:] for line in lines][1:3] == ["added 192.0.2.10 to DB", "removed 192.0.2.10 from DB"]
     assert run(capsys, f"--config={conf}", "--reprocess", f"--watchlog={log}") == (0, [], "")
+
+
+def test_reprocess_writes_where_the_log_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Behind what is there, as the daemon; a log without any stamp is said, and no failure."""
+    log, said = tmp_path / "maillog", tmp_path / "said"
+    log.write_text("no stamp at all\n")
+    said.write_text("before\n")
+    flags = ("--debug", f"--logto={said}", "--reprocess", f"--watchlog={log}")
+    assert run(capsys, *flags) == (0, [], "")
+    lines = said.read_text().splitlines()
+    assert lines[0] == "before"
+    assert [line[16:] for line in lines[1:]] == [
+        f"starting up (v{__version__})",
+        "------ reached end of log file ------",
+        "$logtime_pat did not match a timestamp",
+    ]
+    assert run(capsys, "--reprocess", f"--logto={tmp_path}/none/said", f"--watchlog={log}")[0] == 73
 
 
 def test_an_open_session_holds_its_client(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +132,7 @@ def test_an_open_session_holds_its_client(tmp_path: Path, capsys: pytest.Capture
     )
     conf = FOLDER / "many.pl"
     _, lines, _ = run(capsys, f"--config={conf}", "--debug", "--reprocess", f"--watchlog={log}")
-    assert [line[7:15] + line[15:].partition(" to 1")[0] for line in lines if "reached" not in line] == [
+    assert [line[7:15] + line[15:].partition(" to 1")[0] for line in lines[1:] if "reached" not in line] == [
         "07:00:00 found ip=192.0.2.38 (1)",
         "07:00:00 connection count for ip=192.0.2.38 is now 1",
         "07:00:00 added 192.0.2.38 to DB",
@@ -142,12 +160,24 @@ def test_what_cannot_be_run_is_one_sentence(name: str, sentence: str, capsys: py
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("flag", ["--watchlog=tail -F x |", "--watchlog=| x", "--grace=0"])
-def test_a_flag_that_would_guess_or_run_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Beside a classic configuration as beside ours."""
-    status, _, said = run(capsys, f"--config={FOLDER / 'uw-bracketed.pl'}", flag, "--nowrite")
+@pytest.mark.parametrize("flag", ["--watchlog=tail -F x |", "--watchlog=| x", "--grace=0", "--grace=-60"])
+@pytest.mark.parametrize("config", [f"--config={FOLDER / 'uw-bracketed.pl'}", "--nowrite"], ids=["with", "without"])
+def test_a_flag_that_would_guess_or_run_is_refused(flag: str, config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside a classic configuration, beside ours, and beside none."""
+    status, _, said = run(capsys, config, flag, "--nowrite")
     assert status == 78
+    assert f"{flag}: " in said
     assert said.count("\n") == 1
+
+
+def test_nothing_in_the_background_reads_standard_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The classic returned 0, and its daemon was dead by then."""
+    status, _, said = run(capsys, "--nowrite", "--watchlog=-", f"--daemon={tmp_path}/pid")
+    assert status == 64
+    assert said.startswith("pop-before-smtp: standard input cannot be read in the background; leave out --daemon")
+    path = tmp_path / "x.toml"
+    path.write_text('mta = []\nlookup = []\n[rules]\ntrusted = []\n[[source]]\ntype = "stdin"\n')
+    assert run(capsys, "run", "--config", str(path), "--daemon", f"{tmp_path}/pid")[0] == 64
 
 
 def test_flags_work_beside_our_own_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,5 +191,5 @@ def test_flags_work_beside_our_own_configuration(tmp_path: Path, capsys: pytest.
     assert lines == [f"config file: {path}", f"watchlog: {log}"]
     status, lines, _ = run(capsys, f"--config={path}", "--debug", "--reprocess", "--grace=3600")
     assert status == 0
-    assert lines[0] == "Nov 22 07:00:00 found ip=192.0.2.10 (0)"
+    assert lines[1] == "Nov 22 07:00:00 found ip=192.0.2.10 (0)"
     assert not any("removed" in line for line in lines)

@@ -16,6 +16,8 @@ from tests.end_to_end.patient import CONFIG_DIR, MAIN, Patient, faults, well
 
 SPOOL = Path("/var/spool/postfix/pop-before-smtp")
 
+EVERYBODY = Path("/run/everybody.cidr")
+
 _RELAY = "check_client_access socketmap:unix:pop-before-smtp/map:clients"
 _SPARE = "check_client_access lmdb:/var/lib/pop-before-smtp/clients"
 _RELAY_LIST, _RECIPIENT_LIST = "main.cf: smtpd_relay_restrictions: ", "main.cf: smtpd_recipient_restrictions: "
@@ -33,6 +35,7 @@ def steady(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patie
     for state in MAP.parent.glob("state.sqlite*"):
         state.unlink()
     os.truncate(LOG, 0)
+    EVERYBODY.write_text("0.0.0.0/0 OK\n")
     daemon = Daemon(lab.config(), tmp_path_factory.mktemp("doctor") / "daemon.log").ready()
     with well(lab, daemon) as made:
         yield made
@@ -54,6 +57,7 @@ def test_nothing_is_wrong_where_all_is_well(patient: Patient) -> None:
     assert links >= {
         "configuration", "log", "formats", "clock", "crowds", "store", "daemon", "units", "mta", "postfix_map",
         "postfix_socket", "postfix_lookup", "postfix_checks", "postfix_relay", "postfix_networks", "postfix_inbound",
+        "postfix_reach", "postfix_domains", "rules",
     }  # fmt: skip
 
 
@@ -66,6 +70,25 @@ def test_other_ways_to_ask_are_well_too(patient: Patient) -> None:
     patient.swap("    check_client_access proxy:lmdb:/var/lib/pop-before-smtp/clients,\n", "")
     patient.swap("mynetworks = ", "mynetworks = lmdb:/var/lib/pop-before-smtp/clients, ")
     assert faults(patient.doctor()[1]) == []
+
+
+def test_a_submission_service_and_a_content_filter_are_well(patient: Patient) -> None:
+    """They refuse whom they are not meant for; main.cf may say a thing twice, whatever postmap thinks of that."""
+    patient.main += (
+        "smtpd_helo_required = no\nsmtpd_helo_required = yes\ncontent_filter = smtp-amavis:[127.0.0.1]:10024\n"
+    )
+    patient.master += (
+        "submission inet n - y - - smtpd -o smtpd_client_restrictions=permit_sasl_authenticated,reject\n"
+        "127.0.0.1:10025 inet n - n - - smtpd -o smtpd_relay_restrictions=permit_mynetworks,reject"
+        " -o mynetworks=127.0.0.0/8\n"
+    )
+    status, findings = patient.doctor()
+    assert faults(findings) == []
+    assert status == 0
+    (found,) = [
+        finding["found"] for finding in findings if "submission" in finding["found"] and "ask" in finding["found"]
+    ]
+    assert found == "submission/inet does not ask us: who sends there must authenticate"
 
 
 def _main(old: str, new: str) -> Plant:
@@ -127,6 +150,17 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {  # how it is planted, the link tha
         "postfix_lookup",
         "master.cf, smtp/inet: smtpd_client_restrictions: reject " + _DECIDES,
     ),
+    # --- not reached at all
+    "only this machine": (
+        _more("inet_interfaces = loopback-only"),
+        "postfix_reach",
+        "main.cf: inet_interfaces = loopback-only: only this machine reaches Postfix",
+    ),
+    "no smtpd": (
+        lambda patient: setattr(patient, "master", "pickup unix n - y 60 1 pickup\n"),
+        "postfix_reach",
+        "master.cf: no smtpd listens: nobody can send",
+    ),
     # --- asked, but somebody else
     "another type of map": (
         _main(_SPARE, _SPARE.replace("lmdb:", "hash:")),
@@ -168,6 +202,11 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {  # how it is planted, the link tha
         "postfix_checks",
         _RECIPIENT_LIST + "check_policy_service inet:127.0.0.1:10023 " + _IN_FRONT,
     ),
+    "senders that must log in by SASL": (
+        _more("smtpd_sender_restrictions = permit_mynetworks, reject_sender_login_mismatch"),
+        "postfix_checks",
+        "main.cf: smtpd_sender_restrictions: reject_sender_login_mismatch " + _IN_FRONT,
+    ),
     "the blocklist switched off": (
         _main(f"    {_SPARE},\n", f"    permit_auth_destination,\n    {_SPARE},\n"),
         "postfix_checks",
@@ -187,6 +226,16 @@ FAULTS: dict[str, tuple[Plant, str, str]] = {  # how it is planted, the link tha
         _main("    permit_auth_dest", "    check_client_access static:OK,\n    permit_auth_dest"),
         "postfix_relay",
         "smtp/inet is an open relay: check_client_access static:OK lets everybody in",
+    ),
+    "a map that lets everybody in": (
+        _main("    permit_auth_dest", f"    check_client_access cidr:{EVERYBODY},\n    permit_auth_dest"),
+        "postfix_relay",
+        f"smtp/inet is an open relay: check_client_access cidr:{EVERYBODY} lets in 203.0.113.77, a stranger",
+    ),
+    "everybody's domains": (
+        _more("relay_domains = static:all"),
+        "postfix_domains",
+        "open relay: main.cf: relay_domains holds every domain, relay-test.invalid too, by static:all",
     ),
     "no end": (
         _main(f"    {_RELAY},\n    reject\n", f"    {_RELAY}\n"),

@@ -1,5 +1,6 @@
 """doctor finds what is wrong with log, clock, store, daemon, units, map and sockets, and by a conversation."""
 
+import json
 import os
 import re
 import shutil
@@ -179,6 +180,27 @@ def test_a_disk_that_is_full(patient: Patient, tmp_path: Path) -> None:
     findings = patient.doctor(config=config)[1]
     subprocess.run(["umount", small], check=True)
     assert found(findings, "store", f"{small}: the disk is full")
+
+
+def test_a_disk_that_is_mounted_read_only(patient: Patient) -> None:
+    """After a fault of the disk, say; root may write everywhere else."""
+    folder = STORE.parent
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+    findings = patient.doctor()[1]
+    subprocess.run(["umount", folder], check=True)
+    assert found(findings, "store", f"{folder}: is mounted read-only")
+
+
+def test_rules_that_let_nobody_in(lab: Lab, start: Start, tmp_path: Path) -> None:
+    """Every login is refused, for a reason that somebody configured."""
+    daemon = start(more='[rules]\naccounts = ["somebody-else"]\n')
+    for number in range(3):
+        assert lab.clients.pop3_login(f"192.0.2.{10 + number}")
+    wait_for("all are refused", lambda: daemon.said().count("refused client=") >= 3)
+    assert found(
+        json.loads(daemon.command("doctor", "--json").stdout), "rules", "no login was granted since the daemon"
+    )
 
 
 def test_a_daemon_that_is_dead(patient: Patient) -> None:

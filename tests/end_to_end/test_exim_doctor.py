@@ -18,6 +18,8 @@ Findings = list[dict[str, str]]
 
 FILE = MAP.parent / "clients.exim"
 CONFIG = Path("/etc/exim4/exim4.conf")
+HIDDEN = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /etc/postfix && exec "$@"', "sh")
+"""Runs a program on a machine without Postfix."""
 LIST = f"${{if exists{{{FILE}}}{{{FILE}}}}}"
 
 
@@ -114,9 +116,8 @@ def test_a_file_that_exim_cannot_read_or_that_is_gone(doctor: Callable[..., tupl
 
 def test_what_init_writes_works_with_exim(exim: None, lab: Lab, start: Start, tmp_path: Path) -> None:
     """No Postfix that could be asked: its configuration is hidden, as on a machine that has none."""
-    hidden = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /etc/postfix && exec "$@"', "sh")
     config = tmp_path / "init.toml"
-    run = [*hidden, sys.executable, "-m", "popbeforesmtp", "init", str(config)]
+    run = [*HIDDEN, sys.executable, "-m", "popbeforesmtp", "init", str(config)]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     assert "Exim needs these lines:" in done.stdout
     lines = done.stdout.partition("Exim needs these lines:\n")[2]
@@ -131,3 +132,28 @@ def test_what_init_writes_works_with_exim(exim: None, lab: Lab, start: Start, tm
     finally:
         daemon.stop()
         FILE.unlink(missing_ok=True)
+
+
+def test_without_a_configuration_exims_file_is_kept_and_swept(
+    exim: None, lab: Lab, start: Start, tmp_path: Path
+) -> None:
+    """A window outlives a daemon that was stopped, until it ends or everybody is taken out."""
+    del start  # has emptied the log
+    for state in MAP.parent.glob("state.sqlite*"):
+        state.unlink()
+    program = [*HIDDEN, sys.executable, "-m", "popbeforesmtp"]
+    assert lab.clients.pop3_login(CLIENT)  # so that there is a log to find
+    log = tmp_path / "daemon.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([*program, "run"], stderr=output)
+    try:
+        wait_for("it lets the client in", lambda: FILE.exists() and CLIENT in FILE.read_text())
+        assert "access map: Exim's, for no [[mta]] is configured" in log.read_text()
+    finally:
+        process.terminate()
+        process.wait(timeout=15)
+    subprocess.run([*program, "sweep"], check=True)
+    assert CLIENT in FILE.read_text()
+    subprocess.run([*program, "sweep", "--empty"], check=True)
+    assert CLIENT not in FILE.read_text()
+    FILE.unlink()

@@ -80,6 +80,19 @@ def test_a_map_that_is_gone(doctor: Callable[..., tuple[int, Findings]]) -> None
     assert ("sendmail", f"{FILE}: is not there: roaming clients are put off (451)") in found
 
 
+def test_the_classics_list_is_what_sendmails_map_holds(
+    doctor: Callable[..., tuple[int, Findings]], tmp_path: Path
+) -> None:
+    """As the classic left it, whatever a daemon of ours knows; without Postfix's programs."""
+    del doctor  # its daemon has let somebody else in
+    server.makemap("classic", "192.0.2.77 ok\n192.0.2.9 ok\n")
+    conf = tmp_path / "conf.pl"
+    conf.write_text(f"$dbfile = '{server.MAIL}/classic';\n$tie_func = \\&tie_sendmail;\nsub tie_sendmail {{ 1 }}\n")
+    run = [sys.executable, "-m", "popbeforesmtp", f"--config={conf}", "--list"]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout == "The database holds 2 IPs:\n\t192.0.2.77\n\t192.0.2.9\n"
+
+
 def test_what_init_writes_works_with_sendmail(lab: Lab, start: Start, tmp_path: Path) -> None:
     """No Postfix that could be asked: its configuration is hidden, as on a machine that has none."""
     server.lay_out()
@@ -101,3 +114,29 @@ def test_what_init_writes_works_with_sendmail(lab: Lab, start: Start, tmp_path: 
     finally:
         daemon.stop()
         server.configure("")
+
+
+def test_without_a_configuration_sendmails_map_is_kept(lab: Lab, start: Start, tmp_path: Path) -> None:
+    """Where there is no Postfix that could be asked; it says what Sendmail still needs."""
+    del start  # has emptied the log
+    server.lay_out()
+    server.configure("")
+    for state in MAP.parent.glob("state.sqlite*"):
+        state.unlink()
+    assert lab.clients.pop3_login(CLIENT)  # so that there is a log to find
+    hidden = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /etc/postfix && exec "$@"', "sh")
+    log = tmp_path / "daemon.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([*hidden, sys.executable, "-m", "popbeforesmtp", "run"], stderr=output)
+    dump = ["makemap", "-u", "hash", str(FILE)]
+    try:
+        wait_for("it is ready", lambda: "ready authorizations=" in log.read_text() or process.poll() is not None)
+        wait_for(
+            "the map holds it",
+            lambda: CLIENT in subprocess.run(dump, capture_output=True, text=True, check=False).stdout,
+        )
+        assert "access map: Sendmail's, for no [[mta]] is configured" in log.read_text()
+    finally:
+        process.terminate()
+        process.wait(timeout=15)
+        FILE.unlink(missing_ok=True)

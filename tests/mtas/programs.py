@@ -51,6 +51,11 @@ class Told:
         """Return who is in."""
         return {path.name for path in (self.folder / "in").iterdir()}
 
+    def lose(self) -> None:
+        """Forget who is in, as a firewall does that is loaded anew."""
+        for path in (self.folder / "in").iterdir():
+            path.unlink()
+
     def runs(self) -> list[str]:
         """Return the arguments of all runs since the last question."""
         log = self.folder / "log"

@@ -101,6 +101,28 @@ def test_a_long_list_arrives_whole(clock: FakeClock, tmp_path: Path) -> None:
     assert set((tmp_path / "clients").read_text().splitlines()) == set(clients)
 
 
+def test_a_list_is_handed_over_again_now_and_then(clock: FakeClock, program: Write, tmp_path: Path) -> None:
+    """Whoever was to keep it may have lost it. The shipped program leaves a file alone that holds just that."""
+    access_map = open_list(clock, *program(f"cat >{tmp_path}/clients"))
+    access_map.replace({A: LATER})
+    (tmp_path / "clients").unlink()
+    clock.advance(599)
+    assert not access_map.lost()
+    assert not (tmp_path / "clients").exists()
+    clock.advance(1)
+    assert not access_map.lost()
+    assert (tmp_path / "clients").read_text() == f"{A}\n"
+    (tmp_path / "clients").unlink()
+    assert not access_map.lost()
+    assert not (tmp_path / "clients").exists()
+    shipped = open_list(clock, WRITE_LIST, str(tmp_path / "list"))
+    shipped.replace({A: LATER})
+    written = (tmp_path / "list").stat().st_ino
+    clock.advance(600)
+    shipped.lost()
+    assert (tmp_path / "list").stat().st_ino == written
+
+
 def test_a_list_that_nobody_reads_is_no_trouble(clock: FakeClock) -> None:
     """A program may have its own way to know."""
     open_list(clock, "/bin/true").replace(dict.fromkeys([A, B], LATER))
@@ -200,6 +222,45 @@ def test_where_everybody_cannot_be_taken_out_nobody_is_let_in(clock: FakeClock, 
     told.broken.unlink()
     access_map.replace({A: SOON})
     assert told.runs() == ["none", f"in {A}"]
+
+
+@pytest.mark.parametrize("words", [(), ("{seconds}",)], ids=["untimed", "timed"])
+def test_each_is_told_again_now_and_then(clock: FakeClock, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A firewall that was loaded anew holds nobody; who has gone stays out, and some are told at a time."""
+    told = Told(clock, tmp_path, *words)
+    access_map = told.open()
+    many = [ClientAddress(f"192.0.2.{number}") for number in range(100, 125)]
+    access_map.replace(dict.fromkeys([A, *many], LATER))
+    access_map.change({}, [A])
+    clock.advance(599)
+    access_map.change({B: LATER}, [])
+    told.runs()
+    told.lose()
+    assert not access_map.lost()
+    assert told.runs() == []
+    clock.advance(1)
+    assert not access_map.lost()
+    assert len(told.runs()) == 20
+    assert not access_map.lost()
+    assert told.holds() == set(many)
+    clock.advance(599)
+    assert not access_map.lost()
+    assert told.holds() == {*many, B}
+
+
+def test_what_cannot_be_told_again_is_told_anew_to_all(clock: FakeClock, tmp_path: Path) -> None:
+    """The others may be lost as well."""
+    told = Told(clock, tmp_path)
+    access_map = told.open()
+    access_map.replace({A: LATER, B: LATER})
+    clock.advance(600)
+    told.broken.write_text(f"{A}\n")
+    with pytest.raises(MapError, match=r"failed with status 3: no$"):
+        access_map.lost()
+    told.broken.unlink()
+    told.lose()
+    access_map.replace({A: LATER, B: LATER})
+    assert told.holds() == {A, B}
 
 
 def test_nothing_of_an_address_is_read_by_a_shell(clock: FakeClock, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from popbeforesmtp.addresses import ClientAddress, parse_network
 from popbeforesmtp.errors import ConfigError, DataError, NotPermittedError
-from popbeforesmtp.mtas.exim import DEFAULT_PATH, EximMap, open_map
+from popbeforesmtp.mtas.exim import DEFAULT_PATH, EximMap, existing, open_map
 from tests.mtas.contract import A, AccessMapContract, B, OpenMap, ReadMap, ends
 
 NOBODY = 65534
@@ -207,6 +207,16 @@ def test_a_name_that_exim_would_read_otherwise_is_refused_with_a_way_out(name: s
     """Blanks, colons, semicolons, dollars and braces mean something in its lists."""
     with pytest.raises(ConfigError, match=re.escape(DEFAULT_PATH)):
         open_map(map=name)
+
+
+def test_what_lies_at_the_usual_place_is_found_without_asking_exim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the sweep of a machine without a configuration."""
+    monkeypatch.setattr("popbeforesmtp.mtas.exim.DEFAULT_PATH", str(tmp_path / "clients.exim"))
+    assert existing() == []
+    (tmp_path / "clients.exim").touch()
+    assert existing() == [str(tmp_path / "clients.exim")]
 
 
 def test_settings_become_the_map_that_they_say(path: Path, form: str) -> None:

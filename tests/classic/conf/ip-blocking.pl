@@ -2,9 +2,8 @@
 #: grace = 10800
 #: source = "/var/log/syslog"
 #: trusted = ["127.0.0.0/8"]
-#: stop = ["$add_func = \\&add_ipblock", "$del_func = \\&del_ipblock", "no blank stands behind the stamp"]
+#: stop = ["$add_func = \\&add_ipblock", "$del_func = \\&del_ipblock", "it matches failed logins"]
 #: lost = ["$cmdformat has no meaning"]
-#: note = ["there is no format of ours"]
 use strict;
 use vars qw($pat $out_pat $grace %file_tail @mynets %db $dbfile $dbvalue $mynet_func $tie_func $flock_func
     $add_func $del_func $sync_func $tail_init_func $tail_getline_func $log_func $logtime_pat $flock $write $debug);
