@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.lab import LOG, MAP, Daemon, Lab
 
-AT_LEAST = 419
+AT_LEAST = 418
 """How many of these tests must run, and pass, where the whole suite does (`make test`)."""
 
 _passed: list[str] = []
