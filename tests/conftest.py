@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.reloading import Running
 from tests.scenes import Ear
 from tests.site import Site
 
@@ -55,3 +56,15 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """Start a daemon that is told to read its configuration again; no error of it may go unnoticed."""
+    site = Site(tmp_path)
+    try:
+        yield Running(site)
+    finally:
+        site.close()
+    errors = (tmp_path / "stderr").read_text()
+    assert "Traceback" not in errors, errors

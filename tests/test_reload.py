@@ -1,81 +1,21 @@
 """SIGHUP: the daemon builds all that is new and swaps it in, or keeps what it has and says why. No window changes."""
 
-import json
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from tests.site import CLIENT, OTHER, Held, Site, busy_socket, in_map, map_section, permitted, state, wait_for
-
-THIRD = "192.0.2.12"
-FAILURE = (
-    "imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN,"
-    " rip=192.0.2.13, lip=198.51.100.1, session=<def>"
-)
-KEPT = "the configuration was not read again, and everything stays as it was: "
-
-
-class Running:
-    """A daemon that can be told to read its configuration again."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.process = site.start()
-        site.ready()
-
-    def reload(self, expected: str = "reloaded", **changes: str) -> str:
-        """Write another configuration and send SIGHUP; return what is said up to the expected word."""
-        if changes:
-            self.site.configure(**changes)
-        before = self.said()
-        self.process.send_signal(signal.SIGHUP)
-        wait_for(expected, lambda: expected in self.said()[len(before) :] or self.process.poll() is not None)
-        assert self.process.poll() is None, self.said()[len(before) :] + (self.site.folder / "stderr").read_text()
-        return self.said()[len(before) :]
-
-    def said(self) -> str:
-        """Return all that it has logged, wherever its log was then."""
-        return "".join(path.read_text() for path in sorted(self.site.folder.glob("daemon.log*"), reverse=True))
-
-    def granted(self, client: str, log: Path | None = None) -> None:
-        """Log a client in, and wait until it may relay."""
-        self.site.login(client, log)
-        wait_for(f"{client} may relay", lambda: client in self.site.windows())
-
-    def kept(self, sentence: str, **changes: str) -> None:
-        """Write a configuration that cannot be used: one line says why, and all is as it was."""
-        windows = self.site.windows()
-        assert windows
-        said = [line for line in self.reload(KEPT, **changes).splitlines() if KEPT in line]
-        assert len(said) == 1
-        assert sentence in said[0]
-        assert self.site.windows() == windows
-        assert permitted(self.site.socketmap, next(iter(windows))) is True
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    """Start a daemon."""
-    site = Site(tmp_path)
-    try:
-        yield Running(site)
-    finally:
-        site.close()
-    errors = (tmp_path / "stderr").read_text()
-    assert "Traceback" not in errors, errors
+from tests.reloading import KEPT, THIRD, Running, open_files
+from tests.site import CLIENT, OTHER, busy_socket, in_map, map_section, permitted, state, wait_for
 
 
 def seconds_between(earlier: str, later: str) -> float:
     """Return the time between two ends of windows."""
-    from datetime import datetime
-
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
@@ -159,22 +99,6 @@ def test_a_configuration_that_is_gone_changes_nothing(running: Running) -> None:
     running.kept("there is no such file")
 
 
-def test_a_new_source_is_followed_and_a_removed_one_is_not(running: Running) -> None:
-    """What is written to the old log counts no more; what stands in the new one already does."""
-    site, new = running.site, running.site.folder / "new.log"
-    running.granted(CLIENT)
-    site.login(OTHER, new)
-    running.reload(source=f'"{new}"')
-    wait_for("the new log is read", lambda: OTHER in site.windows())
-    site.login(THIRD)
-    running.granted("192.0.2.13", new)
-    status = state(site)
-    assert status is not None
-    assert [source["name"] for source in status["sources"]] == [str(new)]
-    assert THIRD not in site.windows()
-    assert str(site.log) not in open_files(running.process.pid)
-
-
 def test_a_daemon_that_tells_nobody_is_not_well(running: Running) -> None:
     """Its logins open nothing; `status` says so, and only then."""
     site = running.site
@@ -185,102 +109,6 @@ def test_a_daemon_that_tells_nobody_is_not_well(running: Running) -> None:
     running.reload()
     (warning,) = (state(site) or {})["warnings"]
     assert warning.startswith("no mail server is told who may relay; `pop-before-smtp init` writes")
-
-
-def open_files(pid: int) -> set[str]:
-    """Return what a process has open."""
-    found = set()
-    for descriptor in (Path("/proc") / str(pid) / "fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            found.add(str(descriptor.readlink()))
-    return found
-
-
-def test_a_login_written_while_the_configuration_is_read_again_is_not_lost(running: Running) -> None:
-    """Whatever the moment, and with the source itself set otherwise: each login is granted, and counted once."""
-    clients = [f"192.0.2.{last}" for last in range(20, 60)]
-    for number, client in enumerate(clients):
-        running.site.login(client)
-        if number % 5 == 0:
-            zone = ("UTC", "Europe/Berlin")[number // 5 % 2]
-            running.site.configure(source=f'"{running.site.log}"\ntimezone = "{zone}"', grace=f'"{30 + number}m"')
-            running.process.send_signal(signal.SIGHUP)
-    wait_for("all may relay", lambda: set(running.site.windows()) == set(clients))
-    assert all(running.said().count(f"granted client={client} ") == 1 for client in clients)
-
-
-def test_no_line_is_heard_twice_where_a_source_is_read_by_other_settings(running: Running) -> None:
-    """What comes while the new one is prepared waits for it: failed logins are counted, and each counts once."""
-    site = running.site
-    held = Held(site.folder / "clients")
-    more = f"[block]\nafter = 3\nlist = {json.dumps(['/bin/true'])}\n{map_section(site.folder / 'clients')}"
-    site.configure(source=f'"{site.log}"\ntimezone = "Europe/Berlin"', more=more)
-    running.process.send_signal(signal.SIGHUP)
-    wait_for("it is under way", lambda: waits_for_lock(running.process.pid, held.path))
-    with site.log.open("a") as log:
-        for _ in range(2):
-            log.write(f"{datetime.now(UTC).isoformat()} mx1 dovecot: {FAILURE}\n")
-    with pytest.raises(AssertionError):  # until it is done
-        wait_for("nobody hears them", lambda: count(site, "failure"), seconds=0.5)
-    held.release()
-    wait_for("it is done", lambda: "reloaded" in running.said())
-    running.granted(CLIENT)
-    assert count(site, "failure") == 2
-
-
-def test_a_reload_that_fails_reads_on_where_it_was(running: Running) -> None:
-    """The source that was to be read otherwise too."""
-    running.granted(CLIENT)
-    running.kept("is no socket", source=f'"{running.site.log}"\ntimezone = "Europe/Berlin"', listen='"unix:relative"')
-    running.granted(OTHER)
-
-
-def test_a_changed_format_file_counts_from_the_reload_on(tmp_path: Path) -> None:
-    """The administrator's own in formats.d; what was read by the old one stays."""
-    site, folder = Site(tmp_path), tmp_path / "formats.d"
-    folder.mkdir()
-    program = (
-        "from pathlib import Path; from popbeforesmtp import wiring; "
-        f"wiring.FORMATS = Path({str(folder)!r}); wiring.formats.__defaults__ = (wiring.FORMATS,)"
-    )
-
-    def write(word: str) -> None:
-        (folder / "mine.toml").write_text(
-            'title = "Mine"\nprograms = ["mine"]\n[services]\nmine = "imap"\n[[pattern]]\nevent = "login"\n'
-            f"match = '{word}[ ](?P<user>[a-z]{{1,20}})[ ](?P<address>[0-9.]{{7,15}})'\n"
-        )
-
-    def log_in(word: str, client: str) -> None:
-        with site.log.open("a") as log:
-            log.write(f"{datetime.now(UTC).isoformat()} mx1 mine: {word} alice {client}\n")
-
-    write("hello")
-    process = site.start(program=program)
-    try:
-        site.ready()
-        log_in("hello", CLIENT)
-        wait_for("it is read", lambda: CLIENT in site.windows())
-        write("welcome")
-        process.send_signal(signal.SIGHUP)
-        wait_for("it is done", lambda: "reloaded" in site.said())
-        log_in("hello", THIRD)
-        log_in("welcome", OTHER)
-        wait_for("it is read by the new one", lambda: OTHER in site.windows())
-        assert site.windows().keys() == {CLIENT, OTHER}
-    finally:
-        site.close()
-
-
-def count(site: Site, name: str) -> int:
-    """Return a counter of the daemon's."""
-    found = state(site)
-    assert found is not None
-    return int(found["counts"].get(name, 0))
-
-
-def waits_for_lock(pid: int, path: Path) -> bool:
-    """Say whether a process has a file open: a map, whose lock it tries to take."""
-    return str(path) in open_files(pid)
 
 
 def test_a_new_lookup_answers_and_the_old_one_is_gone(running: Running) -> None:
