@@ -93,7 +93,11 @@ class History:
         ]
         try:
             if unread:
-                logs = sorted(logs + self._open_older(min(unread), logs), key=self._order)
+                older = self._open_older(min(unread), logs)
+                for log in logs:
+                    for copy in older:  # of what was not truncated yet
+                        pass_by_copied(log, copy)
+                logs = sorted(logs + older, key=self._order)
             if identity(self._path) not in {log.identity for log in logs}:
                 moments = [places[-1].modified, *(log.modified() for log in logs[-1:])]
                 logs = self.newer(min(moments), logs)
@@ -137,9 +141,16 @@ class History:
         if log.offset == 0:  # nothing was read of it that a copy could be told by
             return self._open_between(log.last_empty(), log, known)
         copy = self._find(log.place(), reversed(self._relatives()))
-        if copy is None:  # none was made before the truncation, but one may have been since
-            return self._open_between(log.last_grown() - _SLACK, log, known)
-        return [copy, *self._open_older(copy.modified(), [*known, copy])]
+        if copy is None:  # what was read is in none that was made; but others may have been since
+            found = self._open_between(log.last_grown() - _SLACK, log, known)
+            passed = [other for other in found if log.has_read(other)]
+            close_all(passed)
+            return [other for other in found if other not in passed]
+        copies = [copy, *self._open_older(copy.modified(), [*known, copy])]
+        if any(copy.identity == other.identity for other in known):  # it was found before the truncation
+            copies.remove(copy)
+            copy.close()
+        return copies
 
     def start(self, log: OpenLog) -> None:
         """Go to the start of the window in a log that has become ready. Raises OSError."""
@@ -172,7 +183,14 @@ class History:
         self.notices.append(f"{log.path} cannot be read: {error}; what was not read of it is passed by")
 
     def _find(self, place: Place, files: Iterable[Relative]) -> OpenLog | None:
-        found = (OpenLog.at(file.path, place) for file in files if self._is_permitted(file))
+        """Open the first of these that a place is in, else a copy that was made before it was reached, at its end."""
+        files = list(files)
+        found = (
+            OpenLog.at(file.path, place, behind=behind)
+            for behind in (False, True)
+            for file in files
+            if self._is_permitted(file)
+        )
         return next((log for log in found if log is not None), None)
 
     def _is_permitted(self, file: Relative) -> bool:

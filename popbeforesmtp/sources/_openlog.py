@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from popbeforesmtp.lines import UNPACK
+from popbeforesmtp.lines import LONGEST_LINE, UNPACK
 from popbeforesmtp.sources._checkpoint import HEAD, TAIL, Place, make_place, read_tail
 from popbeforesmtp.sources._unpacking import Unpacking, beginning
 
@@ -51,14 +51,17 @@ class OpenLog:
             self._unpacking = Unpacking(os.dup(self.descriptor), path.suffix)
 
     @classmethod
-    def at(cls, path: Path, place: Place) -> "OpenLog | None":
-        """Open a file at a place; None where it is not the file that the place is in, or cannot be read."""
+    def at(cls, path: Path, place: Place, *, behind: bool = False) -> "OpenLog | None":
+        """Open a file at a place; None where it is not the file that the place is in, or cannot be read.
+
+        ``behind``: open a copy of that file that ends before the place, at its end.
+        """
         try:
             log = cls(path)
         except OSError:
             return None
         try:
-            if log.take_up(place):
+            if log.pass_by(place) if behind else log.take_up(place):
                 return log
         except OSError:
             pass
@@ -75,6 +78,25 @@ class OpenLog:
             return True
         return False
 
+    def pass_by(self, place: Place) -> bool:
+        """Go to the end of a copy that ends before a place in what it was copied from; say whether it is one."""
+        if self.packed or not place.is_behind(self.descriptor):
+            return False
+        self.go_to(self._end())
+        return True
+
+    def has_read(self, other: "OpenLog") -> bool:
+        """Say whether another file holds nothing but what was read of this one: it is a copy that was made before."""
+        if other.packed or other.size() > self.offset:
+            return False
+        return other.head() == self._read_head[: other.size()]
+
+    def _end(self) -> int:
+        """Return the last offset that stands just behind an LF, as far as it is not too far from the end."""
+        size = self.size()
+        begin = max(0, size - LONGEST_LINE)
+        return begin + os.pread(self.descriptor, size - begin, begin).rfind(b"\n") + 1
+
     def ready(self, ring: Callable[[], None]) -> bool:
         """Say whether it can be read: a packed log is unpacked first, and ``ring`` called then. Raises UNREADABLE."""
         if self._unpacking is None:
@@ -85,8 +107,10 @@ class OpenLog:
         self.descriptor, self._unpacking = self._unpacking.plain, None
         place, self._place = self._place, None
         if place is not None and place.offset > 0:
-            self.lost = not place.fits(self.descriptor)  # read from its beginning then: a line twice, rather than never
-            self.go_to(0 if self.lost else place.offset)
+            behind = place.is_behind(self.descriptor)
+            self.lost = not behind and not place.fits(self.descriptor)
+            # Read from its beginning where it is another file, after all: a line twice, rather than never.
+            self.go_to(self._end() if behind else 0 if self.lost else place.offset)
         return True
 
     def beginning(self, size: int) -> bytes:

@@ -1,7 +1,7 @@
 """One lab for all end-to-end tests, a fresh daemon for each; and the number of tests that must have run."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,15 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Keep the names of the tests that passed."""
     if report.when == "call" and report.passed and "end_to_end" in report.nodeid:
         _passed.append(report.nodeid.partition("::")[2])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the servers' log beside a test that failed: it says what they were doing meanwhile."""
+    report = yield
+    if report.failed and "end_to_end" in item.path.parts and LOG.exists():
+        report.sections.append((str(LOG), LOG.read_bytes()[-8000:].decode(errors="replace")))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
