@@ -37,6 +37,8 @@ OWN_STYLES = {
     **{name: write(TIME) for name, write in STYLES.items()},
 }
 
+STAMPS_OF = {"rfc3339": "2026-11-22T07:14:00.123456+00:00 ", "traditional": "Nov 22 07:14:00 "}
+
 Events = list[tuple[int, SessionEvent]]
 
 
@@ -259,6 +261,32 @@ def test_what_is_passed_by_means_nothing_whatever_stands_in_the_log(blocks: list
     """The same events at the same places, wherever a block ends, and whatever was met before."""
     data = [b"\n".join(block) + b"\n" for block in blocks]
     assert read_sifted(data, sieve_that_met(*met)) == read_all(b"".join(data))
+
+
+@unhurried
+@given(
+    st.sampled_from(["rfc3339", "traditional"]),
+    hosts,
+    st.lists(st.lists(lines, max_size=8), min_size=3, max_size=6),
+    st.lists(programs, max_size=6),
+)
+def test_the_usual_layout_hides_nothing_of_another(
+    style: str, host: str, blocks: list[list[bytes]], met: list[str]
+) -> None:
+    """Blocks that begin alike teach where the tag stands; lines with other stamps and hosts stand among them."""
+    first = f"{STAMPS_OF[style]}{host} cron: x".encode()
+    data = [b"\n".join([first, *block]) + b"\n" for block in blocks]
+    assert read_sifted(data, sieve_that_met(*met, "cron")) == read_all(b"".join(data))
+
+
+@pytest.mark.parametrize("style", ["rfc3339", "traditional"])
+def test_the_usual_layout_is_learned_and_unlearned(style: str) -> None:
+    """From two blocks that begin alike, and from two that begin otherwise; at most so often."""
+    sieve = sieve_that_met("cron")
+    for number in range(100):
+        line = f"{STAMPS_OF[style]}host{number} cron: x\n".encode()
+        for _ in range(3):
+            assert list(sieve.find(line * 4)) == []
 
 
 @unhurried

@@ -177,7 +177,7 @@ class Engine:
 
     def _event(self, found: Found, program: bytes | None, message: LogMessage) -> SessionEvent:
         kind, match, client = found
-        values = {name: _text(value) for name, value in match.groupdict().items() if value}
+        values = {name: value.decode("utf-8", "surrogateescape") for name, value in match.groupdict().items() if value}
         mechanism = values.get("mechanism")
         return SessionEvent(
             kind=kind.event,
