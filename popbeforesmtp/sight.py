@@ -35,14 +35,15 @@ _LIKE_A_LOGIN = re.compile(
     rb"|A(?:uth|POP) user=|login\.good|\.success\b|status=\"ok\"|cmd=Auth;|on (?:new|existing) sd |began session"
     rb"|[Ss]tarted proxying|\Alogin: "
 )
-_UNLIKE_A_LOGIN = re.compile(rb"(?i)fail|invalid|denied|reject|disconnect|abort|refused|error|not ")
+_UNLIKE_A_LOGIN = (b"fail", b"invalid", b"denied", b"reject", b"disconnect", b"abort", b"refused", b"error", b"not ")
 _UNREAD = 3  # lines that look like logins before it is said that they do
 _SHOWN = 200  # bytes of an example
 
 
 def looks_like_a_login(text: bytes) -> bool:
     """Say whether a server may have meant that somebody logged in."""
-    return _LIKE_A_LOGIN.search(text) is not None and _UNLIKE_A_LOGIN.search(text) is None
+    lower = text.lower()
+    return not any(word in lower for word in _UNLIKE_A_LOGIN) and _LIKE_A_LOGIN.search(text) is not None
 
 
 class _Rhythm:
