@@ -115,7 +115,7 @@ class Followed:
         self.forgeable = self.forgeable or self.formats.forgeable(message)
         if self.forgeable is not None:  # strangers write whole lines into this log: of any form, of any server
             return None
-        event = self.formats.read(message)
+        event = self.formats.read(message, ends=self.ends)
         if event is not None:
             if event.kind is EventKind.OTHER:
                 self.sight.not_understood(message)

@@ -46,6 +46,9 @@ def open_log(
     _log.propagate = False
     _log.setLevel(logging.DEBUG if debug else logging.INFO)
     logging.raiseExceptions = False  # a full disk or a dead syslog is no reason to say more
+    # What no line of ours tells need not be found out for each (Python's logging HOWTO, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("watchdog").addHandler(logging.NullHandler())  # what it has to say is of no use to anybody
     logging.getLogger("watchdog").propagate = False
 

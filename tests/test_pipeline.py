@@ -259,10 +259,10 @@ def test_a_line_that_breaks_the_program_stops_nothing(clock: FakeClock, capsys: 
     """It is counted, said and passed by; the next line counts, and reading goes on behind both."""
 
     class Poisoned(Engine):
-        def read(self, message: LogMessage) -> SessionEvent | None:
+        def read(self, message: LogMessage, *, ends: bool = True) -> SessionEvent | None:
             if b"poison" in message.text:
                 raise RuntimeError("a fault of the program")
-            return super().read(message)
+            return super().read(message, ends=ends)
 
     lines = login(clock, user="poison") + login(clock)
     parts = Parts(clock, lines)

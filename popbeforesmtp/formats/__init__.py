@@ -67,8 +67,11 @@ class Formats(Protocol):
     def knows(self, program: bytes | None) -> bool:
         """Say whether some format reads the lines of a program."""
 
-    def read(self, message: LogMessage) -> SessionEvent | None:
-        """Return the event that a message reports, or None."""
+    def read(self, message: LogMessage, *, ends: bool = True) -> SessionEvent | None:
+        """Return the event that a message reports, or None.
+
+        Where not asked for ``ends`` of sessions, a logout in a log may be no more than that.
+        """
 
     def warning(self, name: str) -> str:
         """Say what nobody can exclude who reads a format's log; empty where that is nothing of its own."""

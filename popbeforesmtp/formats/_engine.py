@@ -25,6 +25,7 @@ _CONTROL = bytes((*range(32), 127))
 _PID = re.compile(rb"\[[0-9]{1,10}\]: ")
 _ADDRESSES = 8192
 """Addresses whose canonical text is remembered: clients come again, and it takes five times as long to find out."""
+_LOGOUT = SessionEvent(EventKind.LOGOUT, None, "")
 _found = partial(tuple.__new__, Found)  # in half the time that Found(…) takes
 
 
@@ -107,8 +108,11 @@ class Engine:
         """Make the same for the journal that ``reader`` reads."""
         return EntrySieve({program: self._begins(program) for program in self.programs}, reader)
 
-    def read(self, message: LogMessage) -> SessionEvent | None:
-        """Return the event that a message reports, or None."""
+    def read(self, message: LogMessage, *, ends: bool = True) -> SessionEvent | None:
+        """Return the event that a message reports, or None.
+
+        Where not asked for ``ends`` of sessions, a logout in a log may be no more than that.
+        """
         program, text = message.program, message.text
         found = self.find(program, text, 0, len(text))
         if found is None and program is None:  # a log without hosts looks like a server's own
@@ -118,6 +122,8 @@ class Engine:
             program, text = tagged
             found = self.find(program, text, 0, len(text))
         if found is not None:
+            if not ends and found.kind.event is EventKind.LOGOUT and program in self.alone and message.sender is None:
+                return _LOGOUT
             return self._event(found, program, message)
         together = next((known for known in self._by_program.get(program, ()) if known.together), None)
         return None if together is None else self._other(together, program, message)

@@ -11,7 +11,7 @@ from popbeforesmtp.formats import _engine, _format
 from popbeforesmtp.formats._engine import Engine
 from popbeforesmtp.formats._format import parse
 from popbeforesmtp.header import HeaderReader
-from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
+from popbeforesmtp.model import EventKind, LogMessage, Sender, SessionEvent
 
 NOW = datetime(2026, 11, 22, 7, 20, tzinfo=UTC)
 
@@ -254,3 +254,27 @@ def test_a_format_file_that_is_not_as_it_must_be_is_refused(text: str) -> None:
     """In one sentence that names the format, and before any line is read by it."""
     with pytest.raises(DataError, match="format broken"):
         parse("broken", text)
+
+
+LOGOUT = b"imap(alice)<7><abc>: Disconnected: Logged out in=26 out=818"
+FAILURE = (
+    b"imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN,"
+    b" rip=192.0.2.11, lip=198.51.100.1, session=<def>"
+)
+
+
+@pytest.mark.parametrize("text", [LOGIN, FAILURE, b"x"])
+def test_who_does_not_ask_for_ends_hears_of_logins_and_failures_as_ever(dovecot: Engine, text: bytes) -> None:
+    """They let in and shut out."""
+    message = LogMessage(NOW, b"dovecot", text)
+    assert dovecot.read(message, ends=False) == dovecot.read(message)
+
+
+def test_who_does_not_ask_for_ends_hears_no_more_than_that_there_was_one(dovecot: Engine) -> None:
+    """From the journal all the same whether the server wrote it."""
+    event = dovecot.read(LogMessage(NOW, b"dovecot", LOGOUT), ends=False)
+    assert event is not None
+    assert (event.kind, event.key, event.client, event.genuine) == (EventKind.LOGOUT, None, None, True)
+    forged = dovecot.read(LogMessage(NOW, b"dovecot", LOGOUT, Sender(unit="x.service")), ends=False)
+    assert forged is not None
+    assert not forged.genuine
