@@ -18,6 +18,7 @@ from popbeforesmtp.mtas._restrict import RESULT
 SUFFIXES = {"cdb": ".cdb", "hash": ".db", "btree": ".db"}
 """What Postfix puts behind a map's name on the disk."""
 
+_MISSING = (0, 0, 0, 0)  # what stat(2) has to say of no file
 _SECONDS = 30.0  # a million entries take three
 
 
@@ -34,7 +35,7 @@ class PostmapFile:
         self._result = result
         self._fixed = dict(fixed or {})
         self._clients: set[ClientAddress] = set()
-        self._identity = (0, 0, 0, 0)
+        self._identity = _MISSING
 
     def replace(self, clients: Collection[ClientAddress]) -> bool:
         """Make the file hold exactly these clients, unless it does; say whether it was missing or broken before."""
@@ -64,7 +65,8 @@ class PostmapFile:
 
     def lost(self) -> bool:
         """Say whether the path no longer names the file that we wrote."""
-        return self._status() != self._identity
+        status = self._status()
+        return status == _MISSING or status != self._identity  # it may have gone before we looked at what we wrote
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -73,7 +75,7 @@ class PostmapFile:
         try:
             status = self.path.stat()
         except OSError:
-            return (0, 0, 0, 0)
+            return _MISSING
         return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def _entries(self) -> dict[str, str] | None:

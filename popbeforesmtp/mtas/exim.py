@@ -24,6 +24,7 @@ DEFAULT_PATH = "/var/lib/pop-before-smtp/clients.exim"
 
 _NAME = re.compile(r"(?:(?P<lookup>(?:net-)?iplsearch);)?(?P<path>/[A-Za-z0-9_./+-]+)")
 _HEAD = "# pop-before-smtp writes this file; what others write here is lost.\n"
+_MISSING: tuple[int, ...] = ()  # what stat(2) has to say of no file
 _MODE = 0o644  # its reader is Exim's own user
 
 
@@ -70,7 +71,7 @@ class EximMap:
         self._restrict = sorted(map(str, restrict))
         self._keyed = keyed
         self._clients: set[ClientAddress] = set()
-        self._identity: tuple[int, ...] = ()
+        self._identity = _MISSING
 
     def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Make the file hold exactly these clients, unless it does. Raises DataError where it is somebody else's."""
@@ -96,7 +97,8 @@ class EximMap:
 
     def lost(self) -> bool:
         """Say whether the file was removed, replaced, written to or made unreadable by somebody else."""
-        return self._status() != self._identity
+        status = self._status()
+        return status == _MISSING or status != self._identity  # it may have gone before we looked at what we wrote
 
     def cannot_hold(self, client: ClientAddress) -> str | None:
         """Let every client in: Exim compares whole addresses, and networks by their bits."""
@@ -110,7 +112,7 @@ class EximMap:
         try:
             status = self._path.stat()
         except OSError:
-            return ()
+            return _MISSING
         return (status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
 
     def _make_true(self, path: Path, clients: Collection[ClientAddress]) -> None:

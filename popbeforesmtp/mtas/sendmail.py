@@ -17,6 +17,7 @@ DEFAULT_PATH = "/var/lib/pop-before-smtp/popauth"
 REFUSED = "REJECT"
 """What stands in the map for networks that are restricted."""
 
+_MISSING = (0, 0, 0, 0)  # what stat(2) has to say of no file
 _TYPES = ("hash", "btree")
 _UNIT = {4: 8, 6: 16}  # bits of an octet, of a group
 
@@ -93,7 +94,7 @@ class SendmailMap:
         self._result = result
         self._always = always
         self._clients: set[ClientAddress] = set()
-        self._identity = (0, 0, 0, 0)
+        self._identity = _MISSING
         self._ready = False  # the empty one is there, and has the networks of this configuration in it
 
     def replace(self, clients: Collection[ClientAddress]) -> None:
@@ -127,7 +128,8 @@ class SendmailMap:
 
     def lost(self) -> bool:
         """Say whether the path no longer names the file that we wrote."""
-        return self._status() != self._identity
+        status = self._status()
+        return status == _MISSING or status != self._identity  # it may have gone before we looked at what we wrote
 
     def cannot_hold(self, client: ClientAddress) -> str | None:
         """Every address can be a key: all its octets or groups are written, so it begins no other."""
@@ -145,7 +147,7 @@ class SendmailMap:
         try:
             status = self._path.stat()
         except OSError:
-            return (0, 0, 0, 0)
+            return _MISSING
         return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def _refuse_foreign(self, entries: Iterable[tuple[str, str]]) -> None:

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -221,6 +222,25 @@ class AccessMapContract(AnyMapContract):
         assert set(read_map(tmp_path)) == {A, B}
         made.change(ends([C]), [A])
         assert set(read_map(tmp_path)) == {B, C}
+
+    def test_a_map_that_is_removed_before_we_look_at_what_we_wrote_is_lost_too(
+        self, made: AccessMap, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Right behind the rename: a file that never was seen is not what was written."""
+        made.replace(ends([A]))
+        rename = Path.replace
+
+        def rename_and_lose(path: Path, target: Path) -> Path:
+            renamed = rename(path, target)
+            if Path(target) == file:
+                file.unlink()
+            return renamed
+
+        monkeypatch.setattr(Path, "replace", rename_and_lose)
+        with suppress(PopBeforeSmtpError):
+            made.change(ends([B]), [A])
+        monkeypatch.undo()
+        assert made.lost() == (not file.exists())
 
     def test_a_map_that_another_file_took_the_place_of_is_lost_and_made_true(
         self, made: AccessMap, open_map: OpenMap, read_map: ReadMap, tmp_path: Path, file: Path
