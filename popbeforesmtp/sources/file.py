@@ -31,6 +31,9 @@ _LINGER = 60.0
 _GONE = 60.0
 """Seconds after which it is worth a warning that the path names nothing."""
 
+_FOLDERS = 10.0
+"""Seconds after which it is found out anew where the folders lie that are watched."""
+
 
 def open_source(
     *,
@@ -89,6 +92,10 @@ class FileSource:
         self._notices = self._history.notices
         self._ring = ring or _nobody
         self._watch: Watch | None = None
+        self._there: tuple[tuple[int, int], tuple[int, int] | None] | None = (
+            None  # the file and its folder, when watched
+        )
+        self._looked_at = 0.0  # when it was last found out which folders to watch
         self._missing_since: float | None = None
         self._said_missing = False
         self._left_at: int | None = None  # when a log that was deleted had been written to last
@@ -256,8 +263,6 @@ class FileSource:
     def _look(self) -> bool:
         """See whether the path names another file now; say whether there is something new to read."""
         now = time.monotonic()
-        if self._watch is not None:
-            self._notices += self._watch.look(self._folders())
         # A file whose successor is still empty has not been left by its writer yet.
         while (
             len(self._files) > 1
@@ -266,6 +271,7 @@ class FileSource:
         ):
             self._history.let_go(self._files.pop(0))
         found = identity(self._path)
+        self._look_for_folders(found, now)
         if found is None:
             return self._missing(now)
         self._missing_since = None
@@ -279,6 +285,18 @@ class FileSource:
         self._replaced_at = now
         self._notices.append(f"{self._path} was rotated; the old file was read to its end")
         return True
+
+    def _look_for_folders(self, found: tuple[int, int] | None, now: float) -> None:
+        """Watch the folders where it happens now: where they lie is found out anew only if something is another there.
+
+        And every few seconds, for a link on the way may lead to the same file in another folder.
+        """
+        if self._watch is None:
+            return
+        there = None if found is None else (found, identity(self._path.parent))
+        if there is None or there != self._there or now - self._looked_at > _FOLDERS:
+            self._there, self._looked_at = there, now
+            self._notices += self._watch.look(self._folders())
 
     def _missing(self, now: float) -> bool:
         """Wait for the file; what was rotated away before we came is read meanwhile."""
