@@ -44,15 +44,6 @@ class Place:
             return False
         return status.st_size >= self.offset and _hash(read_tail(descriptor, self.offset)) == self.tail
 
-    def is_behind(self, descriptor: int) -> bool:
-        """Say whether an open file is a copy that was made before this place was reached: all that it holds was read.
-
-        Short ones are not told: they hold too little to be known by.
-        """
-        status = os.fstat(descriptor)
-        shorter = HEAD <= status.st_size < self.offset
-        return shorter and self.may_begin(os.pread(descriptor, HEAD, 0), (status.st_dev, status.st_ino))
-
 
 def make_place(identity: tuple[int, int], modified: int, offset: int, head: bytes, tail: bytes) -> Place:
     """Describe a place by what its file begins with, HEAD bytes if there are so many, and the TAIL bytes before it."""

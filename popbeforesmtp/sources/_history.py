@@ -144,7 +144,9 @@ class History:
         if copy is None:  # what was read is in none that was made; but others may have been since
             found = self._open_between(log.last_grown() - _SLACK, log, known)
             passed = [other for other in found if log.has_read(other)]
-            close_all(passed)
+            for other in passed:  # it may be met again, compressed
+                other.go_to_end()
+                self.let_go(other)
             return [other for other in found if other not in passed]
         copies = [copy, *self._open_older(copy.modified(), [*known, copy])]
         if any(copy.identity == other.identity for other in known):  # it was found before the truncation
@@ -183,14 +185,7 @@ class History:
         self.notices.append(f"{log.path} cannot be read: {error}; what was not read of it is passed by")
 
     def _find(self, place: Place, files: Iterable[Relative]) -> OpenLog | None:
-        """Open the first of these that a place is in, else a copy that was made before it was reached, at its end."""
-        files = list(files)
-        found = (
-            OpenLog.at(file.path, place, behind=behind)
-            for behind in (False, True)
-            for file in files
-            if self._is_permitted(file)
-        )
+        found = (OpenLog.at(file.path, place) for file in files if self._is_permitted(file))
         return next((log for log in found if log is not None), None)
 
     def _is_permitted(self, file: Relative) -> bool:

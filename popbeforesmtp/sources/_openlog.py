@@ -16,6 +16,9 @@ from popbeforesmtp.sources._unpacking import Unpacking, beginning
 _PIECE = 262_144
 """Bytes read at once; perf: between 64 KiB and 16 MiB it makes no difference."""
 
+_RECENT = 16_384
+"""Bytes of what was read last that are kept: more than is written between a copy and the truncation behind it."""
+
 
 class OpenLog:
     """A file that lines are read from, once it is ready. Raises OSError where it cannot be opened, or is irregular."""
@@ -42,7 +45,8 @@ class OpenLog:
         self._place: Place | None = None  # of a packed file: not proven yet
         self._whole = 0  # the last offset that stood just behind an LF
         self._whole_tail = b""  # what stands before that
-        self._tail = b""  # what was read last: if that changes, the file was written over
+        self._recent = b""  # what was read last: a copy that ends in it holds nothing new
+        self._tail = b""  # the end of that: if that changes, the file was written over
         # The first of what was read, or is there to be read: it may be truncated before it is.
         self._read_head = b"" if self.packed else os.pread(self.descriptor, HEAD, 0)
         self._packed_head = b""
@@ -51,17 +55,14 @@ class OpenLog:
             self._unpacking = Unpacking(os.dup(self.descriptor), path.suffix)
 
     @classmethod
-    def at(cls, path: Path, place: Place, *, behind: bool = False) -> "OpenLog | None":
-        """Open a file at a place; None where it is not the file that the place is in, or cannot be read.
-
-        ``behind``: open a copy of that file that ends before the place, at its end.
-        """
+    def at(cls, path: Path, place: Place) -> "OpenLog | None":
+        """Open a file at a place; None where it is not the file that the place is in, or cannot be read."""
         try:
             log = cls(path)
         except OSError:
             return None
         try:
-            if log.pass_by(place) if behind else log.take_up(place):
+            if log.take_up(place):
                 return log
         except OSError:
             pass
@@ -78,24 +79,22 @@ class OpenLog:
             return True
         return False
 
-    def pass_by(self, place: Place) -> bool:
-        """Go to the end of a copy that ends before a place in what it was copied from; say whether it is one."""
-        if self.packed or not place.is_behind(self.descriptor):
-            return False
-        self.go_to(self._end())
-        return True
-
     def has_read(self, other: "OpenLog") -> bool:
-        """Say whether another file holds nothing but what was read of this one: it is a copy that was made before."""
-        if other.packed or other.size() > self.offset:
-            return False
-        return other.head() == self._read_head[: other.size()]
+        """Say whether another file holds nothing but what was read of this one: a copy that was made a little before.
 
-    def _end(self) -> int:
-        """Return the last offset that stands just behind an LF, as far as it is not too far from the end."""
+        It must end in what was read last, and as that goes on from there; else it is rather read twice.
+        """
+        size = 0 if other.packed else other.size()
+        begin = self.offset - len(self._recent)
+        if not begin + TAIL <= size <= self.offset or other.head() != self._read_head[:size]:
+            return False
+        return os.pread(other.descriptor, size - begin, begin) == self._recent[: size - begin]
+
+    def go_to_end(self) -> None:
+        """Go behind its last whole line."""
         size = self.size()
         begin = max(0, size - LONGEST_LINE)
-        return begin + os.pread(self.descriptor, size - begin, begin).rfind(b"\n") + 1
+        self.go_to(begin + os.pread(self.descriptor, size - begin, begin).rfind(b"\n") + 1)
 
     def ready(self, ring: Callable[[], None]) -> bool:
         """Say whether it can be read: a packed log is unpacked first, and ``ring`` called then. Raises UNREADABLE."""
@@ -107,10 +106,8 @@ class OpenLog:
         self.descriptor, self._unpacking = self._unpacking.plain, None
         place, self._place = self._place, None
         if place is not None and place.offset > 0:
-            behind = place.is_behind(self.descriptor)
-            self.lost = not behind and not place.fits(self.descriptor)
-            # Read from its beginning where it is another file, after all: a line twice, rather than never.
-            self.go_to(self._end() if behind else 0 if self.lost else place.offset)
+            self.lost = not place.fits(self.descriptor)  # read from its beginning then: a line twice, rather than never
+            self.go_to(0 if self.lost else place.offset)
         return True
 
     def beginning(self, size: int) -> bytes:
@@ -125,6 +122,7 @@ class OpenLog:
         """Go on from an offset that stands just behind an LF."""
         self._read_head = os.pread(self.descriptor, min(offset, HEAD), 0)
         self._tail = self._whole_tail = read_tail(self.descriptor, offset)
+        self._recent = b""
         self.offset = self._whole = offset
         self.known = len(self._tail)
         self.skipping = False
@@ -153,6 +151,7 @@ class OpenLog:
         if self.offset < HEAD:
             self._read_head = (self._read_head[: self.offset] + read[:HEAD])[:HEAD]
         self.offset += len(read)
+        self._recent = read[-_RECENT:] if len(read) >= _RECENT else (self._recent + read)[-_RECENT:]
         self._tail = (self._tail + read[-TAIL:])[-TAIL:]
         self.known = len(self._tail)
         self.skipping = inside_line
