@@ -1,6 +1,6 @@
 """A log that is moved in every way, between any two looks: each line is read once.
 
-But for what copytruncate itself loses: a line between its copy and its truncation is read once, or never; and where it was
+But for what copytruncate itself loses: a line between its copy and its truncation is read once, or never. Where it was
 read, what the copy holds may be read twice, if that is compressed or the reader restarted before it is looked at.
 """
 
@@ -141,7 +141,7 @@ def test_each_line_is_read_once_however_the_log_is_moved(tmp_path: Path, seed: i
         folder.mkdir()
         scene = Scene(folder, rng)
         scene.play()
-        # Whether a copy holds all that was read is not known of a compressed one, nor by whoever was away: rather twice.
+        # Whether a copy holds all that was read is not known of a compressed one, nor by whoever was away.
         may_repeat = scene.unsure and {"restart", "compress"} & {step.partition(",")[0] for step in scene.story}
         assert may_repeat or len(set(scene.read)) == len(scene.read), scene.story
         assert set(scene.written) - scene.unsure <= set(scene.read) <= set(scene.written), scene.story
