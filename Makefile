@@ -23,6 +23,7 @@ test: lint
 	$(BIN)/python -m pytest tests --ignore tests/end_to_end
 	tests/end_to_end/install-servers
 	tests/end_to_end/make-package
+	$(BIN)/python -m tests.faults --faults 400
 	$(BIN)/python -m tests.end_to_end
 
 # The tests of the mail servers that cannot be installed beside Postfix; `make test` runs them too.
