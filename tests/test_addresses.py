@@ -13,6 +13,7 @@ from popbeforesmtp.addresses import (
     NO_NETWORKS,
     ClientAddress,
     NetworkSet,
+    is_address,
     parse_address,
     parse_network,
 )
@@ -275,3 +276,15 @@ def test_sets_of_networks_are_equal_by_what_they_hold_and_say_it() -> None:
     assert str(NetworkSet([two, one])) == "2001:db8::/32, 192.0.2.0/24"
     assert str(NO_NETWORKS) == "none"
     assert client("192.0.2.1") not in NO_NETWORKS
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=50),
+        st.from_regex(rb"[0-9A-Fa-f.:%/ ]{0,45}"),
+        st.ip_addresses().map(lambda a: str(a).encode()),
+    )
+)
+def test_what_is_an_address_is_what_one_is_made_of(text: bytes) -> None:
+    """Whoever only counts must not count what nobody would let in."""
+    assert is_address(text) == (parse_address(text.decode("ascii", "replace")) is not None)

@@ -1,8 +1,6 @@
 """Runs all end-to-end tests, each file on a small network of its own, as many at a time as there are processors.
 
-Ends with 1 where one fails, or where fewer passed than there must be: a test that is skipped proves nothing. A machine
-that others use too stands still now and then, and real servers go by the clock; so what fails is run once more, by
-itself, and what passes then is named at the end: it is to be looked into, but it is no broken test.
+Ends with 1 where one fails, or where fewer passed than there must be: a test that is skipped proves nothing.
 """
 
 import os
@@ -31,21 +29,11 @@ def groups() -> list[list[Path]]:
     return sorted([*found, *alone, [HERE / "recipes"]], key=lambda group: -sum(map(_size, group)))
 
 
-def run(group: list[Path], folder: Path) -> tuple[bool, bool]:
-    """Run a group, and what fails once more; say whether all of it passed in the end, and whether at once."""
-    kept = folder / group[0].name
-    if _ran(group, folder / "counts", "-o", f"cache_dir={kept}"):
-        return True, True
-    return _ran(
-        group, folder / "counts", "-o", f"cache_dir={kept}", "--last-failed", "--last-failed-no-failures=none"
-    ), False
-
-
-def _ran(group: list[Path], counts: Path, *options: str) -> bool:
-    """Run tests of a group, print what they said, and say whether all of them passed."""
+def run(group: list[Path], counts: Path) -> bool:
+    """Run a group, print what it said, and say whether all of it passed."""
     started = time.monotonic()
     ran = subprocess.run(
-        [HERE / "enter", sys.executable, "-m", "pytest", *options, *map(str, group)],
+        [HERE / "enter", sys.executable, "-m", "pytest", *map(str, group)],
         cwd=ROOT,
         env={**os.environ, "POPBEFORESMTP_COUNTS": str(counts)},
         stdout=subprocess.PIPE,
@@ -66,15 +54,12 @@ def _size(path: Path) -> int:
 def main() -> int:
     """Run everything."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        (Path(folder) / "counts").touch()
-        all_groups = groups()
-        ran = list(pool.map(lambda group: run(group, Path(folder)), all_groups))
-        count = sum(map(int, (Path(folder) / "counts").read_text().split()))
-    for group, (passed, at_once) in zip(all_groups, ran, strict=True):
-        if passed and not at_once:
-            print(f"passed at the second try only: something in {group[0].name}", flush=True)  # noqa: T201
+        counts = Path(folder) / "counts"
+        counts.touch()
+        passed = list(pool.map(lambda group: run(group, counts), groups()))
+        count = sum(map(int, counts.read_text().split()))
     print(f"{count} end-to-end tests passed with real servers; at least {AT_LEAST} must", flush=True)  # noqa: T201
-    return 0 if all(passed for passed, _ in ran) and count >= AT_LEAST else 1
+    return 0 if all(passed) and count >= AT_LEAST else 1
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ class Clients:
 
     def __call__(self, function: Callable[[], Result]) -> Result:
         """Run something on the other host."""
-        return self._thread.submit(function).result(timeout=120)
+        return self._thread.submit(function).result(timeout=60)
 
     def pop3_login(
         self,
@@ -147,7 +147,7 @@ class Clients:
 
         def begin() -> smtplib.SMTP:
             smtp = smtplib.SMTP(
-                server_for(client), port, local_hostname="client.example", timeout=90, source_address=(client, 0)
+                server_for(client), port, local_hostname="client.example", timeout=30, source_address=(client, 0)
             )
             smtp.ehlo()
             return smtp
