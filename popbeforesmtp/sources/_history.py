@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from popbeforesmtp.errors import NotPermittedError
-from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.lines import UNPACK
 from popbeforesmtp.privileges import other_writers
 from popbeforesmtp.sources._bisect import Stamps
@@ -28,9 +27,6 @@ _TRIES = 20
 
 _FAR = 16 * 1024 * 1024
 """Bytes behind a checkpoint from which on it is worth looking where the window begins."""
-
-_BEGINNING = 65_536
-"""Bytes in which a file's first stamp is looked for."""
 
 
 class History:
@@ -62,15 +58,10 @@ class History:
 
     def begin(self) -> list[OpenLog]:
         """Open a log that was never read, with the rotated files that reach into the window. Raises OSError."""
-        logs, since = self._open_path(), self.window()
+        since = self.window()
         if since is None:
-            return logs
-        known = {log.identity for log in logs}
-        files = [file for file in self._relatives() if file.rotated and file.identity not in known]
-        for file in reversed(files[-_AT_MOST:]):
-            if logs and self._begins_before(logs[0], since):
-                break
-            logs[:0] = self._open_one(file, logs)
+            return self._open_path()
+        logs = self.newer(_nanoseconds(since), [])
         for log in logs:
             log.since = since
         return logs
@@ -268,14 +259,6 @@ class History:
         if file.identity not in self._said:
             self._said.add(file.identity)
             self.notices.append(f"{file.path} {what}; what it holds is passed by")
-
-    def _begins_before(self, log: OpenLog, moment: datetime) -> bool:
-        header, last = HeaderReader(self._zone), _last_written(log, moment)
-        for line in log.beginning(_BEGINNING).split(b"\n")[:-1]:
-            message = header.read(line, last)
-            if message is not None and message.time is not None:
-                return message.time < moment
-        return False
 
     def _order(self, log: OpenLog) -> tuple[bool, int]:
         return log.identity == identity(self._path), log.modified()

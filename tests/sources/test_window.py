@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from popbeforesmtp.sources import _history
 from popbeforesmtp.sources._unpacking import Unpacking
 from popbeforesmtp.sources.file import FileSource
 from tests.sources.following import Hand, append, at_time, drain, last_checkpoint, open_files, rest_after, text
@@ -90,6 +91,30 @@ def test_what_was_rotated_away_is_read_before_the_new_file_comes(log: Path) -> N
     log.write_bytes(new)
     assert text(drain(source)) == new
     source.close()
+
+
+def test_a_rotation_while_a_log_is_opened_for_the_first_time_loses_nothing(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files that were listed have other names by the time they are opened, and some were missed (readdir(3))."""
+    parts = [lines(range(number * 100, number * 100 + 100)) for number in range(4)]
+    write(log.with_name("mail.log.3"), parts[0], 100)
+    write(log.with_name("mail.log.2"), parts[1], 200)
+    write(log.with_name("mail.log.1"), parts[2], 300)
+    write(log, parts[3], 400)
+    usual = _history.relatives
+
+    def relatives(path: Path, inodes: frozenset[int] = frozenset()) -> list[_history.Relative]:
+        files = usual(path, inodes)
+        if log.exists():
+            for number in (3, 2, 1):
+                log.with_name(f"mail.log.{number}").rename(log.with_name(f"mail.log.{number + 1}"))
+            log.rename(log.with_name("mail.log.1"))
+            files = [file for file in files if file.path.name != "mail.log.2"]
+        return files
+
+    monkeypatch.setattr(_history, "relatives", relatives)
+    assert read_all(log, -60)[0] == b"".join(parts)
 
 
 def test_the_window_of_a_log_that_comes_late_begins_late(log: Path, hand: Hand) -> None:
