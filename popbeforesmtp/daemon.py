@@ -153,6 +153,8 @@ async def _watch_rules(parts: Parts, pipeline: Pipeline) -> None:
     while True:
         await asyncio.sleep(_RULES_EVERY)
         settings = parts.settings
+        if not settings.rules.files():  # as nearly always: no thread need be woken
+            continue
         stamps = await asyncio.to_thread(settings.rules.stamps)
         if settings is not parts.settings or not parts.rules_files.changed(stamps):
             continue
