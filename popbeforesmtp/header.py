@@ -18,10 +18,10 @@ from functools import cache
 from popbeforesmtp.model import LogMessage
 from popbeforesmtp.stamps import OWN_STAMPS, STAMPS, changes_clock, read_stamp
 
-HOST = rb"[A-Za-z0-9._:@/-]{0,254}[A-Za-z0-9._@/-]"
+HOST = rb"[A-Za-z0-9._:@/-]{1,255}+(?<!:)"
 """A host, also as syslog-ng has it, source@host or host/relay: never ends with a colon, so no service or tag is one."""
 
-PROGRAM = rb"[A-Za-z0-9_./@+-]{1,64}"
+PROGRAM = rb"[A-Za-z0-9_./@+-]{1,64}+"
 """A program as a tag names it."""
 
 SOLARIS = b"[ID "
@@ -30,7 +30,7 @@ SOLARIS = b"[ID "
 TAG_END = rb"(?:: |\[[0-9]{1,10}+\]: )(?:%b[0-9]{1,6}+ [a-z0-9]{2,8}+\.[a-z]{3,7}+\] |)" % re.escape(SOLARIS)
 """What stands between a program's name and the text."""
 
-COMMON = b"(%b|%b)(?:%b (%b)%b)?" % (STAMPS["traditional"], STAMPS["rfc3339"], HOST, PROGRAM, TAG_END)
+COMMON = b"(%b|%b)(?:%b (%b)%b|)" % (STAMPS["traditional"], STAMPS["rfc3339"], HOST, PROGRAM, TAG_END)
 """Nearly all headers. Groups: the stamp; the program, where there is a host and a tag. The text is what is left."""
 
 CONTAINER = b'{"log":'

@@ -56,6 +56,15 @@ class LineCutter:
 
     def cut(self, piece: bytes) -> list[tuple[bytes, int, int]]:
         """Add a piece; return runs of whole lines, each with its offset and the number of its first line."""
+        end = piece.rfind(b"\n") + 1
+        if end and not self._skipping and len(piece) - end <= LONGEST_LINE:  # as nearly always: copied once
+            lines = b"".join((self._rest, memoryview(piece)[:end]))
+            if find_long_line(lines) < 0:
+                run = lines, self.offset, self.line
+                self.offset += len(lines)
+                self.line += lines.count(b"\n")
+                self._rest = piece[end:]
+                return [run]
         self._rest += piece
         runs: list[tuple[bytes, int, int]] = []
         while True:

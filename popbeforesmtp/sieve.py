@@ -27,7 +27,7 @@ blanks is no login, whatever stands below it."""
 _LAYOUT = re.compile(b"(%b|%b)(%b) " % (STAMPS["rfc3339"], STAMPS["traditional"], HOST))
 _CHANGES = 32  # of layouts that a sieve follows: each costs a new expression
 
-_COMMON_HOST = b"(?:%b|%b)%b " % (STAMPS["rfc3339"], STAMPS["traditional"], HOST)
+_COMMON_HOST = b"(?>(?:%b|%b)%b )" % (STAMPS["rfc3339"], STAMPS["traditional"], HOST)
 """The same, and nothing but these: what stands behind it is believed."""
 
 
@@ -128,8 +128,10 @@ class Sieve:
             known = b"|".join(self._passed) or b"(?!)"
             bodies = [b"%b%b(?x:%b)" % (re.escape(program), TAG_END, body) for program, body in self._bodies.items()]
             head = b"%b(?:%b)(?=\\n)|%b" % (_COMMON_HOST, b"|".join(bodies), COMMON) if bodies else COMMON
-            likely = b"(?!%b(?:%b))" % (self._layout, known) if self._layout else b""
-            self._head = re.compile(b"\\n%b(?!%b(?:%b))(?:%b)?" % (likely, _STAMP_AND_HOST, known, head))
+            stamp_and_host = _STAMP_AND_HOST
+            if self._layout:  # what stands at another place is not looked for where it stands at the usual one
+                stamp_and_host = b"(?:%b|(?!%b)%b)" % (self._layout, self._layout, _STAMP_AND_HOST)
+            self._head = re.compile(b"\\n(?!%b(?:%b))(?:%b|)" % (stamp_and_host, known, head))
         return self._head
 
 

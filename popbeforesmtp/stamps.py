@@ -7,15 +7,17 @@ there are times; what is no time is found when it is read.
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 
-_DAY = rb"[A-Z][a-z]{2}+ [ 0-3][0-9] "
-_DATE = rb"[0-9]{4}+-[0-9]{2}+-[0-9]{2}+"
+# Digits are spelled out, and what may be missing is one of two: for re, a repetition is work, where it is short too.
+_TWO = rb"[0-9][0-9]"
+_DAY = rb"[A-Z][a-z][a-z] [ 0-3][0-9] "
+_DATE = _TWO + _TWO + rb"-" + _TWO + rb"-" + _TWO
 _CLOCK = rb"[0-2][0-9]:[0-5][0-9]:[0-6][0-9]"
-_FRACTION = rb"(?:\.[0-9]{1,9}+)?"
-_OFFSET = rb"(?:Z|[+-][0-9]{2}+:?[0-5][0-9])"
+_FRACTION = rb"(?:\.[0-9]{1,9}+|)"
+_OFFSET = rb"(?:Z|[+-]" + _TWO + rb":?[0-5][0-9])"
 
 STAMPS: Mapping[str, bytes] = {
-    "traditional": _DAY + rb"(?:[0-9]{4}+ )?" + _CLOCK + _FRACTION + rb" ",
-    "rfc3339": _DATE + rb"T[0-9]{2}+:[0-9]{2}+:[0-9]{2}+(?:[.,][0-9]{1,9}+)?" + _OFFSET + rb" ",
+    "traditional": _DAY + rb"(?:" + _TWO + _TWO + rb" |)" + _CLOCK + _FRACTION + rb" ",
+    "rfc3339": _DATE + rb"T" + _TWO + rb":" + _TWO + rb":" + _TWO + rb"(?:[.,][0-9]{1,9}+|)" + _OFFSET + rb" ",
     "iso": _DATE + rb"[T ]" + _CLOCK + _FRACTION + rb"(?: ?" + _OFFSET + rb")? ",
     "ctime": rb"[A-Z][a-z]{2}+ " + _DAY + _CLOCK + rb" [0-9]{4}+ ",  # OpenWrt's logread
     # journalctl -o short-full, short-unix and short-monotonic

@@ -1,8 +1,8 @@
 """Counts what one log holds, block by block, without a look at the lines that cannot mean anything, for ``scan``."""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from popbeforesmtp.addresses import is_address
@@ -17,18 +17,30 @@ if TYPE_CHECKING:
     from popbeforesmtp.following import LineReader
 
 _OFTEN = 64  # lines of a program that are matched one by one before it is worth an expression, or another
-_is_address = lru_cache(32_768)(is_address)
+_ADDRESSES = 32_768  # that are remembered at most: clients come again
 
 
 class Counting:
-    """Counts one log.
+    """Counts one log, or a piece of one.
 
     What a program writes often is expected in one expression, together with its header: then no line need be cut out,
     no pattern be chosen, and no time be made of a stamp.
+
+    ``later`` takes the lines of which each means something only by those before it, to be counted in their order by
+    whoever counts these too; None counts them here.
     """
 
-    def __init__(self, summary: Summary, header: "LineReader", formats: Formats, now: datetime) -> None:
+    def __init__(
+        self,
+        summary: Summary,
+        header: "LineReader",
+        formats: Formats,
+        now: datetime,
+        later: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._summary = summary
+        self._before = summary.lines
+        self._later = later or self.count
         self._header = header
         self._formats = formats
         self._now = now
@@ -40,19 +52,26 @@ class Counting:
         self._endings: dict[int | None, Ending] = {}
         # By the last group of a match: how often each service was met, and the groups of service and address.
         self._plans: dict[int | None, tuple[defaultdict[bytes, int], int, int]] = {}
+        self._known: set[bytes] = set()  # texts that are addresses
         self._last = b""
 
-    def block(self, data: bytes) -> None:
-        """Count whole lines."""
+    def block(self, data: bytes, number: int) -> None:
+        """Count whole lines, the first of which has this number; none at the end, when those before are known."""
+        self._summary.lines = self._before + number - 1
+        if not data:
+            return
         first = data.find(b"\n")
         if self._sieve.keeps(data[: first + 1]):
-            self._count(data[:first])
-        plans, sieve, known = self._plans, self._sieve, _is_address
+            self._later(data[:first])
+        plan, sieve, known = self._plans.get, self._sieve, self._known
         for head in sieve.heads(data):
-            plan = plans.get(head.lastindex)
-            if plan is not None:
-                tally, service, address = plan
-                if (not address or known(head[address])) and head.end() - head.start() < LONGEST_LOGIN:
+            planned = plan(head.lastindex)
+            if planned is not None:
+                tally, service, address = planned
+                start, end = head.span()
+                if end - start < LONGEST_LOGIN and (
+                    not address or head[address] in known or self._is_address(head[address])
+                ):
                     tally[head[service]] += 1
                     continue
             self._match(data, head.start() + 1, head[sieve.program], head.end())
@@ -61,10 +80,9 @@ class Counting:
         self._last = data
 
     def end(self) -> None:
-        """Take in the end of the log: the lines of the last block, and when it was written."""
+        """Take in the end of the log, and when it was written."""
         self._add_up()
         if self._last:
-            self._summary.lines += self._last.count(b"\n")
             self._summary.saw(self._header.glance(self._last, self._now)[0])
 
     def _match(self, data: bytes, start: int, program: bytes | None, text: int) -> None:
@@ -72,8 +90,11 @@ class Counting:
         end = data.find(b"\n", start)
         if end < 0:  # behind the LF that ends the block
             return
+        if program is not None and not self._formats.knows(program):
+            self._sieve.met(program)
+            return
         if program is None or program not in self._formats.alone or data.startswith(REPEATED, text):
-            self._count(data[start:end])
+            self._later(data[start:end])
             return
         found = self._formats.find(program, data, text, end)
         if found is not None:
@@ -83,7 +104,16 @@ class Counting:
         self._sieve.met(program)
         self._summary.unread += looks_like_a_login(data[text:end])
 
-    def _count(self, line: bytes) -> None:
+    def _is_address(self, text: bytes) -> bool:
+        """Say whether a text that was not met of late is an address."""
+        if not is_address(text):
+            return False
+        if len(self._known) >= _ADDRESSES:
+            self._known.clear()
+        self._known.add(text)
+        return True
+
+    def count(self, line: bytes) -> None:
         """Count what a line means, together with those before it."""
         message = self._header.read(line, self._now)
         if message is None:

@@ -13,16 +13,23 @@ from popbeforesmtp.lines import UNPACK, UNREADABLE, LineCutter
 _PIECE = 262_144  # bytes; with smaller ones what is done for each takes longer, larger ones leave the processor's cache
 
 
-def whole_lines(name: str | None) -> Iterator[tuple[bytes, int]]:
+def whole_lines(name: str | None, begin: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int]]:
     """Give the whole lines of one log, None being this machine's journal, and the number of the first of each piece.
 
-    Raises UnavailableError, NotPermittedError or DataError.
+    The last piece is empty, and its number that of the line that would be next. Of a plain file perhaps only those
+    between two offsets in bytes that stand just behind an LF; they are counted from the first. Raises UnavailableError,
+    NotPermittedError or DataError.
     """
     cutter = LineCutter()
     try:
         with _opened(name) as stream:
-            while piece := stream.read(_PIECE):
+            if begin:
+                stream.seek(begin)
+            left = _PIECE if end is None else end - begin
+            while piece := stream.read(min(_PIECE, left)):
+                left = left if end is None else left - len(piece)
                 yield from ((lines, number) for lines, _, number in cutter.cut(piece))
+        yield b"", cutter.line
     except FileNotFoundError:
         raise UnavailableError(
             f"{name}: there is no such file; name a log, or read the journal by --from journal"

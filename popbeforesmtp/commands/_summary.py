@@ -1,7 +1,8 @@
 """What logs hold, counted, for ``scan``."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from popbeforesmtp.formats import Kind
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
@@ -10,13 +11,25 @@ from popbeforesmtp.text import local
 _KINDS = (EventKind.LOGIN, EventKind.LOGOUT, EventKind.FAILURE)
 
 
+class Counts(NamedTuple):
+    """The counts of a part, in nothing but what `marshal` can write."""
+
+    lines: int
+    unknown_headers: int
+    unread: int
+    forged: int
+    events: dict[tuple[str, str, str], int]  # by format, service and kind
+    first: float | None  # seconds since 1970
+    last: float | None
+
+
 class Summary:
     """Counts of all that was read so far."""
 
     def __init__(self) -> None:
         self.lines = 0
         self.unknown_headers = 0
-        self.unread = 0  # lines of servers that look like logins and mean nothing
+        self.unread = 0  # lines of servers that look like logins and mean nothing, as far as they were looked at
         self.forged = 0  # entries that look like events, and were not written by the server
         self.kinds: Counter[Kind] = Counter()  # of lines that tell each by itself what they mean
         self._others: Counter[tuple[str, str, EventKind]] = Counter()  # counted one by one
@@ -50,6 +63,24 @@ class Summary:
         self._first = self._first or time
         self._last = time or self._last
 
+    def counts(self) -> Counts:
+        """Return all that was counted."""
+        events = {(name, service, str(kind)): count for (name, service, kind), count in self._all().items()}
+        first = None if self._first is None else self._first.timestamp()
+        last = None if self._last is None else self._last.timestamp()
+        return Counts(self.lines, self.unknown_headers, self.unread, self.forged, events, first, last)
+
+    def add(self, part: Counts) -> None:
+        """Count what was counted of a part that follows."""
+        self.lines += part.lines
+        self.unknown_headers += part.unknown_headers
+        self.unread += part.unread
+        self.forged += part.forged
+        for (name, service, kind), count in part.events.items():
+            self._others[name, service, EventKind(kind)] += count
+        for time in (part.first, part.last):
+            self.saw(None if time is None else datetime.fromtimestamp(time, UTC))
+
     def _all(self) -> Counter[tuple[str, str, EventKind]]:
         counts = self._others.copy()
         for kind, count in self.kinds.items():
@@ -75,7 +106,7 @@ class Summary:
             rate = f", {self.lines / seconds:.1f} lines a second" if seconds > 0 else ""
             rows.append(f"from {local(self._first)} to {local(self._last)}{rate}")
         if self.unread:
-            rows.append(f"{self.unread} lines look like logins and mean nothing: --explain tells why")
+            rows.append(f"{self.unread} lines or more look like logins and mean nothing: --explain tells why")
         counts = self._all()
         if counts:
             rows.append(f"{'format':12} {'service':12} {'logins':>9} {'logouts':>9} {'failures':>9}")

@@ -2,7 +2,7 @@
 
 Reads the files in their order, or the mail log of this machine. `-` is standard input; .gz, .bz2 and .xz are unpacked.
 `--from journal` reads what `journalctl -o json` writes, from the files, standard input, or the journal of this machine.
-A last line without a line end is not read. Exit status 0 if any line meant something, 1 if none did.
+A last line without a line end is not read. A long log is summed up on all processors: taskset(1) limits it. Exit status 0 if any line meant something, 1 if none did.
 """
 
 import argparse
@@ -129,22 +129,13 @@ def _explain(name: str | None, origin: str, summary: "Summary", engine: "Formats
 
 def _count(name: str | None, origin: str, summary: "Summary", engine: "Formats") -> None:
     """Count the events of one file, without a look at the lines that cannot be any."""
-    from datetime import UTC, datetime
+    from popbeforesmtp.commands._pieces import count
 
-    from popbeforesmtp import reading
-    from popbeforesmtp.commands._counting import Counting
-    from popbeforesmtp.commands._read import whole_lines
-
-    if origin == "journal":
-        for _, line, message, event in _lines(name, origin, engine):
-            summary.line(message, event, empty=not line)
+    if name is not None and origin == "log":
+        count(name, summary, engine)
         return
-    counting = Counting(summary, reading.line_reader(journal=False), engine, datetime.now(UTC))
-    before = summary.lines
-    for lines, number in whole_lines(name):
-        summary.lines = before + number - 1
-        counting.block(lines)
-    counting.end()
+    for _, line, message, event in _lines(name, origin, engine):
+        summary.line(message, event, empty=not line)
 
 
 def _object(name: str, line: int, event: "SessionEvent") -> dict[str, object]:
