@@ -2,7 +2,8 @@
 
 Reads the files in their order, or the mail log of this machine. `-` is standard input; .gz, .bz2 and .xz are unpacked.
 `--from journal` reads what `journalctl -o json` writes, from the files, standard input, or the journal of this machine.
-A last line without a line end is not read. A long log is summed up on all processors: taskset(1) limits it. Exit status 0 if any line meant something, 1 if none did.
+A last line without a line end is not read. A long log is summed up on all processors (taskset(1) sets which). Exit
+status 0 if any line meant something, 1 if none did.
 """
 
 import argparse
