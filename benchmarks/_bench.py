@@ -1,5 +1,6 @@
 """What the benchmarks of reading share: logs to read, paired runs, rows and where they are kept."""
 
+import compileall
 import json
 import os
 import shutil
@@ -64,7 +65,8 @@ class Row:
 
 
 def head() -> None:
-    """Print what stands above the rows."""
+    """Print what stands above the rows. Our modules are compiled before, as pip and dpkg do when they install."""
+    compileall.compile_dir(HERE.parent / "popbeforesmtp", quiet=1)
     print(f"load {os.getloadavg()[0]:.2f}, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
     print(f"{'work':44} {'beside':30} {'ours':>9} {'beside':>9} {'':5} {'ratio':>8}  {'floor':>10} {'aim':>10}")
 
@@ -108,8 +110,13 @@ class Finished:
     peak: float  # MiB
 
 
-def finish(*command: str, allowed: Sequence[int] = (0,)) -> Finished:
-    """Run a whole process, its output into a pipe: GNU grep and others do less where nobody reads."""
+def finish(*command: str, allowed: Sequence[int] = (0,), one: bool = False) -> Finished:
+    """Run a whole process, its output into a pipe: GNU grep and others do less where nobody reads.
+
+    ``one``: it may use only one processor, and so is one process.
+    """
+    if one:
+        command = ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *command)
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None

@@ -1,6 +1,5 @@
 """Reads the whole lines of a file, of standard input, or of this machine's journal, for ``scan``."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +57,8 @@ def _opened(name: str | None) -> Iterator[IO[bytes]]:
 
 def _journal() -> Iterator[IO[bytes]]:
     """Give what this machine's journal holds. Raises UnavailableError with journalctl's own words."""
+    import subprocess  # takes its time, and logs need it not
+
     command = ["journalctl", "--no-pager", "--quiet", "--output=json"]
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
