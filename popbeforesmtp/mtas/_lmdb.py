@@ -75,9 +75,9 @@ class LmdbFile:
         An smtpd(8) that has the old one open starts anew at its next connection (dict_changed_name(), util/dict.c).
         """
         with self._errors():
-            self._build(self.path, wanted)
+            built = self._build(self.path, wanted)
             self.close()
-            self._use(_environment(self.path))
+            self._use(built)
 
     def _wanted(self, clients: Collection[ClientAddress]) -> dict[bytes, bytes]:
         """Return all entries for these clients."""
@@ -85,10 +85,7 @@ class LmdbFile:
 
     def _is_another(self) -> bool:
         """Say whether the path names another file than the one that is open."""
-        try:
-            return _identity(self.path.stat()) != self._identity
-        except OSError:
-            return True
+        return _named(self.path) != self._identity
 
     def lost(self) -> bool:
         """Say whether the path no longer names the file that we write, or somebody else has written to it."""
@@ -109,9 +106,7 @@ class LmdbFile:
         with self._errors():
             gone = not self._is_there(wanted)
             build = gone or self._older_than_boot()
-            if build:
-                self._build(self.path, wanted)
-            self._use(_environment(self.path))
+            self._use(self._build(self.path, wanted) if build else None)
         return gone, build
 
     def _is_there(self, wanted: Collection[bytes]) -> bool:
@@ -122,8 +117,8 @@ class LmdbFile:
         if not self.path.exists() or not self.path.stat().st_size:
             return False
         try:
-            environment = _environment(self.path)
-        except lmdb.Error:
+            environment, _ = _environment(self.path)
+        except (FileNotFoundError, lmdb.Error):
             return False
         try:
             self._entries(environment, wanted)
@@ -154,20 +149,26 @@ class LmdbFile:
         with self._errors():
             self._build(path, self._wanted(clients))
 
-    def _build(self, path: Path, entries: Mapping[bytes, bytes]) -> None:
+    def _build(self, path: Path, entries: Mapping[bytes, bytes]) -> "_Identity":
+        """Make a file anew, and return what it is known by."""
         make_folder(path.parent)
         with replacing(path) as new:
-            environment = _environment(new, create=True)
+            environment, status = _environment(new, create=True)
             try:
                 _put(environment, entries)
             finally:
                 environment.close()
             new.chmod(_MODE)
+        return _identity(status)
 
-    def _use(self, environment: lmdb.Environment) -> None:
+    def _use(self, built: "_Identity | None") -> None:
+        """Open what is there and keep it open; where it was built just now, no other."""
+        environment, status = _environment(self.path)
+        if built not in (None, _identity(status)):
+            environment.close()
+            raise MapError(f"{self.path}: was removed or replaced by somebody else")
         self._environment = environment
         self._written = environment.info()["last_txnid"]
-        status = self.path.stat()
         self._identity = _identity(status)
         if stat.S_IMODE(status.st_mode) != _MODE:
             self.path.chmod(_MODE)
@@ -215,8 +216,20 @@ class LmdbFile:
             raise MapError(f"{self.path}: {error}") from None
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
+_Identity = tuple[int, int]
+"""Device and inode."""
+
+
+def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino
+
+
+def _named(path: Path) -> _Identity | None:
+    """Return what a path names now; None where that cannot be seen."""
+    try:
+        return _identity(path.stat())
+    except OSError:
+        return None
 
 
 def _text(text: str) -> bytes:
@@ -227,13 +240,23 @@ def _text(text: str) -> bytes:
 _REFUSED = _text(RESULT)
 
 
-def _environment(path: Path, *, create: bool = False) -> lmdb.Environment:
-    """Open a single-file environment as Postfix does: no lock file, and no sync inside a commit."""
+def _environment(path: Path, *, create: bool = False) -> tuple[lmdb.Environment, os.stat_result]:
+    """Open a single-file environment as Postfix does: no lock file, and no sync inside a commit.
+
+    Return it with what stat(2) says of its file, whatever the path names by then. Raises OSError, lmdb.Error, MapError.
+    """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT | os.O_EXCL if create else 0)
     descriptor = os.open(path, flags, _MODE)  # here the system says what is wrong, lmdb would not
-    size = os.fstat(descriptor).st_size
-    os.close(descriptor)
-    return lmdb.open(str(path), subdir=False, lock=False, sync=False, map_size=max(_MAP_SIZE, 2 * size), mode=_MODE)
+    try:
+        status = os.fstat(descriptor)
+        size = max(_MAP_SIZE, 2 * status.st_size)
+        environment = lmdb.open(str(path), subdir=False, lock=False, sync=False, map_size=size, mode=_MODE)
+        if _named(path) != _identity(status):  # then lmdb may have opened another, or made an empty one
+            environment.close()
+            raise MapError(f"{path}: was removed or replaced by somebody else")
+        return environment, status
+    finally:
+        os.close(descriptor)
 
 
 def _put(environment: lmdb.Environment, come: Mapping[bytes, bytes], go: Collection[bytes] = ()) -> None:

@@ -28,8 +28,21 @@ def types() -> frozenset[str]:
     return frozenset(_run("-l").split())
 
 
-def build(kind: str, path: Path, entries: Mapping[str, str]) -> None:
-    """Put a map with these entries in the place of the one at ``path``. Raises MapError or NotPermittedError."""
+Identity = tuple[int, int, int, int]
+"""Device, inode, size, and time of the last writing in nanoseconds: what a file is known by."""
+
+
+def identity(path: Path) -> Identity:
+    """Return what the file at a path is known by. Raises OSError."""
+    status = path.stat()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def build(kind: str, path: Path, entries: Mapping[str, str]) -> Identity:
+    """Put a map with these entries in the place of the one at ``path``; return what it is known by.
+
+    Whatever the path names by then. Raises MapError or NotPermittedError.
+    """
     try:
         make_folder(path.parent)
         with replaced(path), replacing(path) as new:
@@ -41,6 +54,7 @@ def build(kind: str, path: Path, entries: Mapping[str, str]) -> None:
                 if os.geteuid() == 0:
                     os.chown(built, 0, -1)  # makemap gives what root makes to Sendmail's TrustedUser
                 built.rename(new)
+                made = identity(new)
             except UnavailableError as error:  # the name of the file beside is another each time, and nobody knows it
                 raise MapError(str(error).replace(str(new), str(path))) from None
             finally:
@@ -49,6 +63,7 @@ def build(kind: str, path: Path, entries: Mapping[str, str]) -> None:
         raise _not_permitted(path) from None
     except OSError as error:
         raise MapError(f"{path}: {error.strerror or error}") from None
+    return made
 
 
 def entries(kind: str, path: Path) -> dict[str, str] | None:

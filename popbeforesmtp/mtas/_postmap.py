@@ -18,7 +18,10 @@ from popbeforesmtp.mtas._restrict import RESULT
 SUFFIXES = {"cdb": ".cdb", "hash": ".db", "btree": ".db"}
 """What Postfix puts behind a map's name on the disk."""
 
-_MISSING = (0, 0, 0, 0)  # what stat(2) has to say of no file
+_Identity = tuple[int, int, int, int]
+"""Device, inode, size, and time of the last writing in nanoseconds: what a file is known by."""
+
+_MISSING = (0, 0, 0, 0)  # no file's
 _SECONDS = 30.0  # a million entries take three
 
 
@@ -40,12 +43,10 @@ class PostmapFile:
     def replace(self, clients: Collection[ClientAddress]) -> bool:
         """Make the file hold exactly these clients, unless it does; say whether it was missing or broken before."""
         self._clients = set(clients)
-        there = self._entries()
+        identity, there = self._status(), self._entries()  # in this order: another one by now is seen by `lost`
         ours = self._wanted(self._clients)
         refuse_foreign(self.path, (key for key, value in (there or {}).items() if key not in ours and value != RESULT))
-        if there != ours:
-            self.build(self.path, self._clients)
-        self._identity = self._status()
+        self._identity = identity if there == ours else self.build(self.path, self._clients)
         return there is None
 
     def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
@@ -56,8 +57,7 @@ class PostmapFile:
         self._clients.difference_update(go)
         self._clients.update(come)
         if known != (len(self._clients), True):
-            self.build(self.path, self._clients)
-            self._identity = self._status()
+            self._identity = self.build(self.path, self._clients)
 
     def _wanted(self, clients: Collection[ClientAddress]) -> dict[str, str]:
         """Return all entries for these clients."""
@@ -65,18 +65,16 @@ class PostmapFile:
 
     def lost(self) -> bool:
         """Say whether the path no longer names the file that we wrote."""
-        status = self._status()
-        return status == _MISSING or status != self._identity  # it may have gone before we looked at what we wrote
+        return self._identity == _MISSING or self._status() != self._identity
 
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _status(self) -> tuple[int, int, int, int]:
+    def _status(self) -> "_Identity":
         try:
-            status = self.path.stat()
+            return _identity(self.path)
         except OSError:
             return _MISSING
-        return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def _entries(self) -> dict[str, str] | None:
         """Return what is in the file now; None where it is missing or broken."""
@@ -91,8 +89,11 @@ class PostmapFile:
         except (OSError, MapError, struct.error):
             return None
 
-    def build(self, path: Path, clients: Collection[ClientAddress]) -> None:
-        """Write the entries beside, let postmap index them, and rename the result over the path."""
+    def build(self, path: Path, clients: Collection[ClientAddress]) -> "_Identity":
+        """Write the entries beside, let postmap index them, and rename the result over the path.
+
+        Return what the file is known by, whatever the path names by then.
+        """
         suffix = SUFFIXES[self._kind]
         try:
             make_folder(path.parent)
@@ -105,6 +106,7 @@ class PostmapFile:
                     _postmap("-o", f"{self._kind}:{source}")
                     built.chmod(0o644)  # its readers are smtpd and proxymap
                     built.rename(new)
+                    identity = _identity(new)
                 except MapError as error:  # the name of the file beside is another each time, and nobody knows it
                     raise MapError(str(error).replace(str(source), str(self._name))) from None
                 finally:
@@ -114,6 +116,12 @@ class PostmapFile:
             raise _not_permitted(error.filename or path) from None
         except OSError as error:
             raise MapError(f"{path}: {error.strerror or error}") from None
+        return identity
+
+
+def _identity(path: Path) -> "_Identity":
+    status = path.stat()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _not_permitted(path: Path | str) -> NotPermittedError:

@@ -24,7 +24,7 @@ DEFAULT_PATH = "/var/lib/pop-before-smtp/clients.exim"
 
 _NAME = re.compile(r"(?:(?P<lookup>(?:net-)?iplsearch);)?(?P<path>/[A-Za-z0-9_./+-]+)")
 _HEAD = "# pop-before-smtp writes this file; what others write here is lost.\n"
-_MISSING: tuple[int, ...] = ()  # what stat(2) has to say of no file
+_NONE: tuple[int, ...] = ()  # no file's
 _MODE = 0o644  # its reader is Exim's own user
 
 
@@ -71,13 +71,12 @@ class EximMap:
         self._restrict = sorted(map(str, restrict))
         self._keyed = keyed
         self._clients: set[ClientAddress] = set()
-        self._identity = _MISSING
+        self._identity = _NONE
 
     def replace(self, clients: Mapping[ClientAddress, datetime]) -> None:
         """Make the file hold exactly these clients, unless it does. Raises DataError where it is somebody else's."""
         self._clients = set(clients)
-        self._make_true(self._path, self._clients)
-        self._identity = self._status()
+        self._identity = self._make_true(self._path, self._clients)
         self._nobody.gave_way()
         self._make_true(self._nobody.path, ())
 
@@ -87,9 +86,8 @@ class EximMap:
             raise MapError(f"{self._path}: was removed or replaced by somebody else")
         clients = self._clients.difference(go).union(come)
         if clients != self._clients:
-            self._write(self._path, self._text(clients))
+            self._identity = self._write(self._path, self._text(clients))
             self._clients = clients
-            self._identity = self._status()
 
     def shut(self) -> None:
         """Let nobody in: a file without clients, kept ready since the start, is renamed over this one."""
@@ -97,8 +95,10 @@ class EximMap:
 
     def lost(self) -> bool:
         """Say whether the file was removed, replaced, written to or made unreadable by somebody else."""
-        status = self._status()
-        return status == _MISSING or status != self._identity  # it may have gone before we looked at what we wrote
+        try:
+            return _identity(self._path.stat()) != self._identity
+        except OSError:
+            return True
 
     def cannot_hold(self, client: ClientAddress) -> str | None:
         """Let every client in: Exim compares whole addresses, and networks by their bits."""
@@ -108,18 +108,12 @@ class EximMap:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _status(self) -> tuple[int, ...]:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return _MISSING
-        return (status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
-
-    def _make_true(self, path: Path, clients: Collection[ClientAddress]) -> None:
-        """Make a file hold exactly these clients, unless it does and Exim may read it."""
-        wanted = self._text(clients)
-        if _read(path) != (wanted, _MODE):
-            self._write(path, wanted)
+    def _make_true(self, path: Path, clients: Collection[ClientAddress]) -> tuple[int, ...]:
+        """Make a file hold exactly these clients, unless it does and Exim may read it; return what it is known by."""
+        wanted, found = self._text(clients), _read(path)
+        if found is not None and found[0] == wanted and stat.S_IMODE(found[1].st_mode) == _MODE:
+            return _identity(found[1])
+        return self._write(path, wanted)
 
     def _text(self, clients: Collection[ClientAddress]) -> bytes:
         return "".join((_HEAD, *self._lines(clients))).encode("ascii")
@@ -131,23 +125,32 @@ class EximMap:
         for network in self._restrict:
             yield f"{_key(network)}: REJECT\n"
 
-    def _write(self, path: Path, text: bytes) -> None:
+    def _write(self, path: Path, text: bytes) -> tuple[int, ...]:
+        """Write a file anew, and return what it is known by, whatever the path names by then."""
         try:
             make_folder(path.parent)
-            with replacing(path) as new, new.open("xb") as file:
+            with replacing(path) as new, new.open("xb", buffering=0) as file:
                 os.fchmod(file.fileno(), _MODE)
-                file.write(text)
+                left = memoryview(text)
+                while left:
+                    left = left[file.write(left) :]
+                identity = _identity(os.fstat(file.fileno()))
         except PermissionError as error:
             raise _not_permitted(error.filename or path) from None
         except OSError as error:
             raise MapError(f"{path}: {error.strerror or error}") from None
+        return identity
 
 
-def _read(path: Path) -> tuple[bytes, int] | None:
-    """Return what is in a file, and its mode; None where it is missing. Raises DataError where it is not ours."""
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns)
+
+
+def _read(path: Path) -> tuple[bytes, os.stat_result] | None:
+    """Return what is in a file, and what stat(2) says of it; None where it is missing. Raises DataError if not ours."""
     try:
         with path.open("rb") as file:
-            text, mode = file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            status, text = os.fstat(file.fileno()), file.read()
     except FileNotFoundError:
         return None
     except PermissionError:
@@ -156,7 +159,7 @@ def _read(path: Path) -> tuple[bytes, int] | None:
         raise MapError(f"{path}: {error.strerror or error}") from None
     if text and not text.startswith(_HEAD.encode()):
         raise DataError(f"{path}: is not ours, by its first line; give pop-before-smtp a file of its own")
-    return text, mode
+    return text, status
 
 
 def _not_permitted(path: Path | str) -> NotPermittedError:

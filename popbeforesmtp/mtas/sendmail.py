@@ -17,7 +17,7 @@ DEFAULT_PATH = "/var/lib/pop-before-smtp/popauth"
 REFUSED = "REJECT"
 """What stands in the map for networks that are restricted."""
 
-_MISSING = (0, 0, 0, 0)  # what stat(2) has to say of no file
+_MISSING = (0, 0, 0, 0)  # no file's
 _TYPES = ("hash", "btree")
 _UNIT = {4: 8, 6: 16}  # bits of an octet, of a group
 
@@ -100,15 +100,16 @@ class SendmailMap:
     def replace(self, clients: Collection[ClientAddress]) -> None:
         """Make the file hold exactly these clients, unless it does."""
         self._clients = set(clients)
+        identity = self._status()  # before it is read: another one by now is seen by `lost`
         there = _makemap.entries(self._kind, self._path)
         self._refuse_foreign((there or {}).items())
         wanted = self._entries(self._clients)
         if there != _folded(wanted):
-            _makemap.build(self._kind, self._path, wanted)
+            identity = _makemap.build(self._kind, self._path, wanted)
         if not (self._ready and self._nobody.is_beside()):
             _makemap.build(self._kind, self._nobody.path, self._entries(()))
             self._ready = True
-        self._identity = self._status()
+        self._identity = identity
         self._nobody.gave_way()
 
     def change(self, come: Collection[ClientAddress], go: Collection[ClientAddress]) -> None:
@@ -119,8 +120,7 @@ class SendmailMap:
         self._clients.difference_update(go)
         self._clients.update(come)
         if self._clients != before:
-            _makemap.build(self._kind, self._path, self._entries(self._clients))
-            self._identity = self._status()
+            self._identity = _makemap.build(self._kind, self._path, self._entries(self._clients))
 
     def shut(self) -> None:
         """Let nobody in: a map without clients, kept ready since the start, is renamed over this one."""
@@ -128,8 +128,7 @@ class SendmailMap:
 
     def lost(self) -> bool:
         """Say whether the path no longer names the file that we wrote."""
-        status = self._status()
-        return status == _MISSING or status != self._identity  # it may have gone before we looked at what we wrote
+        return self._identity == _MISSING or self._status() != self._identity
 
     def cannot_hold(self, client: ClientAddress) -> str | None:
         """Every address can be a key: all its octets or groups are written, so it begins no other."""
@@ -143,12 +142,11 @@ class SendmailMap:
         """Return keys and results. A client has the last word over a restricted network of its own size."""
         return self._always | {f"{self._front}{_key(client)}": self._result for client in clients}
 
-    def _status(self) -> tuple[int, int, int, int]:
+    def _status(self) -> _makemap.Identity:
         try:
-            status = self._path.stat()
+            return _makemap.identity(self._path)
         except OSError:
             return _MISSING
-        return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def _refuse_foreign(self, entries: Iterable[tuple[str, str]]) -> None:
         """Refuse to take entries out of an administrator's own access map.

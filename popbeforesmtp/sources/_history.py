@@ -314,9 +314,10 @@ def _each_once(logs: Iterable[OpenLog]) -> list[OpenLog]:
 def pass_by_copied(log: OpenLog, copy: OpenLog) -> None:
     """Go on in a log behind what a copy of it holds, which is read too: it was not truncated yet.
 
-    Short ones may be alike by chance; a line is rather read twice.
+    Short ones may be alike by chance; a line is rather read twice. A file is no copy of itself: it may be open already
+    where it was made before the path led to it.
     """
-    if copy.packed or log.packed:
+    if copy.packed or log.packed or copy.identity == log.identity:
         return
     end = take_place(copy.descriptor, copy.size())
     if (

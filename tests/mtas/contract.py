@@ -1,6 +1,7 @@
 """The promises of every access map. A map's test file makes a subclass and says how its mail server reads it."""
 
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -223,24 +224,27 @@ class AccessMapContract(AnyMapContract):
         made.change(ends([C]), [A])
         assert set(read_map(tmp_path)) == {B, C}
 
-    def test_a_map_that_is_removed_before_we_look_at_what_we_wrote_is_lost_too(
-        self, made: AccessMap, file: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("taken", ["removed", "replaced"])
+    def test_a_map_that_is_taken_away_before_we_look_at_what_we_wrote_is_lost_too(
+        self, taken: str, made: AccessMap, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Right behind the rename: a file that never was seen is not what was written."""
+        """Right behind the rename: what stands there by then is not what was written."""
         made.replace(ends([A]))
-        rename = Path.replace
+        other = Path(shutil.copy(file, tmp_path / "other"))
+        rename, renamed = Path.replace, []
 
         def rename_and_lose(path: Path, target: Path) -> Path:
-            renamed = rename(path, target)
+            found = rename(path, target)
             if Path(target) == file:
-                file.unlink()
-            return renamed
+                renamed.append(target)
+                file.unlink() if taken == "removed" else other.rename(file)
+            return found
 
         monkeypatch.setattr(Path, "replace", rename_and_lose)
         with suppress(PopBeforeSmtpError):
             made.change(ends([B]), [A])
         monkeypatch.undo()
-        assert made.lost() == (not file.exists())
+        assert made.lost() == bool(renamed)
 
     def test_a_map_that_another_file_took_the_place_of_is_lost_and_made_true(
         self, made: AccessMap, open_map: OpenMap, read_map: ReadMap, tmp_path: Path, file: Path

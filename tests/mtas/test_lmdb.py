@@ -136,6 +136,33 @@ def lookup_in_progress(path: Path) -> Iterator[subprocess.Popen[str]]:
             holder.stdin.close()
 
 
+@pytest.mark.parametrize("by", ["removed", "replaced"])
+@pytest.mark.parametrize("opened", [1, 2])
+def test_a_map_that_goes_while_it_is_opened_is_not_taken_for_ours(
+    by: str, opened: int, access_map: PostfixMap, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where lmdb finds no file it makes an empty one, and where it finds another it opens that: nobody would be in."""
+    other = tmp_path / "other.lmdb"
+    with lmdb.open(str(other), subdir=False, lock=False):
+        pass
+    opens = []
+    usual = lmdb.open
+
+    def open_(name: str, **settings: object) -> lmdb.Environment:
+        opens.append(name)
+        if len(opens) == opened:
+            Path(name).unlink() if by == "removed" else other.rename(name)
+        return usual(name, **settings)
+
+    monkeypatch.setattr(lmdb, "open", open_)
+    with pytest.raises(MapError, match=r"was removed or replaced by somebody else|No such file"):
+        access_map.replace(ends([A]))
+    assert access_map.lost()
+    access_map.replace(ends([A]))
+    assert read(tmp_path) == {A: "OK"}
+    assert not access_map.lost()
+
+
 def test_a_change_waits_for_a_lookup_that_is_in_progress(access_map: PostfixMap, path: Path, tmp_path: Path) -> None:
     """And is made when the lookup is over."""
     access_map.replace(ends([A]))

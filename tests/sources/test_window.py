@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from popbeforesmtp.sources import _history
+from popbeforesmtp.sources._openlog import OpenLog
 from popbeforesmtp.sources._unpacking import Unpacking
 from popbeforesmtp.sources.file import FileSource
 from tests.sources.following import Hand, append, at_time, drain, last_checkpoint, open_files, rest_after, text
@@ -115,6 +116,18 @@ def test_a_rotation_while_a_log_is_opened_for_the_first_time_loses_nothing(
 
     monkeypatch.setattr(_history, "relatives", relatives)
     assert read_all(log, -60)[0] == b"".join(parts)
+
+
+def test_a_file_that_is_open_already_is_no_copy_of_itself(log: Path, tmp_path: Path) -> None:
+    """The next day's file may be met before the symbolic link leads to it: what came to it then is unread."""
+    tomorrow = tmp_path / "mail-20261123.log"
+    tomorrow.touch()
+    met = OpenLog(tomorrow)
+    append(tomorrow, lines(range(20)))
+    log.symlink_to(tomorrow)
+    (found,) = _history.History(log).newer(0, [met])
+    assert found.offset == 0
+    found.close()
 
 
 def test_the_window_of_a_log_that_comes_late_begins_late(log: Path, hand: Hand) -> None:
