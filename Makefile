@@ -20,8 +20,8 @@ run: .venv/run
 
 test: lint
 	@[ "$$(id -u)" = 0 ] || { echo "make test needs root, to install and run real servers; make unit does not"; exit 77; }
-	$(BIN)/python -m pytest tests --ignore tests/end_to_end
 	tests/end_to_end/install-servers
+	$(BIN)/python -m pytest tests --ignore tests/end_to_end
 	tests/end_to_end/make-package
 	$(BIN)/python -m tests.faults --faults 400
 	$(BIN)/python -m tests.end_to_end
