@@ -129,7 +129,7 @@ class History:
 
     def find_copies(self, log: OpenLog, known: list[OpenLog]) -> list[OpenLog]:
         """Open the copy that was made of a file before it was truncated, and those made since, oldest first."""
-        if log.offset == 0:  # nothing was read of it that a copy could be told by
+        if log.is_blank():  # nothing was read of it that a copy could be told by
             return self._open_between(log.last_empty(), log, known)
         copy = self._find(log.place(), reversed(self._relatives()))
         if copy is None:  # what was read is in none that was made; but others may have been since

@@ -16,6 +16,9 @@ from popbeforesmtp.sources._unpacking import Unpacking, beginning
 _PIECE = 262_144
 """Bytes read at once; perf: between 64 KiB and 16 MiB it makes no difference."""
 
+_TICK = 2_000_000_000
+"""Nanoseconds within which a file that was written to again may keep its time: FAT counts by two seconds."""
+
 _RECENT = 16_384
 """Bytes of what was read last that are kept: more than is written between a copy and the truncation behind it."""
 
@@ -40,6 +43,7 @@ class OpenLog:
         self.skipping = False  # inside a line that is too long
         self.grown_at = time.monotonic()
         self.empty_at = status.st_mtime_ns  # nothing was read of it since; copies made since are no older than this
+        self._fresh = _is_fresh(self.empty_at)
         self._emptied_at = status.st_mtime_ns
         self._modified = status.st_mtime_ns  # of a packed file: of that, not of what it holds
         self._place: Place | None = None  # of a packed file: not proven yet
@@ -127,6 +131,7 @@ class OpenLog:
         self.known = len(self._tail)
         self.skipping = False
         self.empty_at = self.modified()
+        self._fresh = _is_fresh(self.empty_at)
 
     def read(self) -> bytes | None:
         """Return ``known`` bytes and what stands behind the offset; None where the file no longer holds the former."""
@@ -135,11 +140,19 @@ class OpenLog:
         begins = os.pread(self.descriptor, len(self._read_head), 0) == self._read_head
         return data if begins and data.startswith(self._tail) else None
 
+    def is_blank(self) -> bool:
+        """Say whether nothing was read that it could be told by: empty lines are alike."""
+        return not self._read_head[: self.offset].strip(b"\n")
+
     def may_have_been_emptied(self) -> bool:
-        """Say, once, whether a file of which nothing was read was written to: it may also have been truncated again."""
-        if self.packed or self.offset > 0 or self.modified() == self.empty_at:
+        """Say, once, whether a file was written to of which nothing much was read: it may also have been truncated.
+
+        A time that was fresh when it was seen tells nothing: it may be that of what came right behind it, too.
+        """
+        if self.packed or not self.is_blank() or (self.modified() == self.empty_at and not self._fresh):
             return False
         self._emptied_at, self.empty_at = self.empty_at, self.modified()
+        self._fresh = _is_fresh(self.empty_at)
         return True
 
     def last_empty(self) -> int:
@@ -203,3 +216,8 @@ class OpenLog:
         if self._unpacking is not None:
             self._unpacking.give_up()
             self._unpacking = None
+
+
+def _is_fresh(modified: int) -> bool:
+    """Say whether a file was written to so short a time ago that it could be again, and nobody see it by its time."""
+    return time.time_ns() - modified < _TICK

@@ -199,9 +199,9 @@ class FileSource:
 
     def _read_one(self, log: OpenLog) -> Block | None:
         """Read whole lines of one file; the offset never passes a line that has no LF yet."""
+        data = log.read()  # first: where it was truncated before, its copy is there by now
         if log.may_have_been_emptied() and self._insert(log, self._history.find_copies(log, self._files)):
             return self._read_files()
-        data = log.read()
         if data is None:
             return self._written_over(log)
         if log.skipping:

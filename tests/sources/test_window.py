@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import os
+import shutil
 import tempfile
 import threading
 from pathlib import Path
@@ -128,6 +129,54 @@ def test_a_file_that_is_open_already_is_no_copy_of_itself(log: Path, tmp_path: P
     (found,) = _history.History(log).newer(0, [met])
     assert found.offset == 0
     found.close()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"\n"])
+def test_what_came_and_was_truncated_within_one_tick_of_the_clock_is_read_in_its_copy(
+    log: Path, beginning: bytes
+) -> None:
+    """The file's time says nothing of it, and what it begins with neither."""
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    assert text(drain(source)) == b"one\n"
+    log.rename(log.with_name("mail.log.2"))
+    log.write_bytes(beginning)
+    assert source.read() is not None  # the new file is open, and was not read
+    times = log.stat()
+    append(log, b"two\n")
+    copy = Path(shutil.copy(log, log.with_name("mail.log.1")))
+    log.write_bytes(b"\nthree\n")
+    for path in (copy, log):
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert text(drain(source)).split() == [b"two", b"three"]
+    source.close()
+
+
+def test_what_is_truncated_while_its_copies_are_looked_for_is_not_lost(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the copy and the truncation: the copy was made too late to be that of an earlier truncation."""
+    log.write_bytes(b"one\n")
+    source = FileSource(log)
+    assert text(drain(source)) == b"one\n"
+    log.rename(log.with_name("mail.log.2"))
+    log.touch()
+    assert source.read() is not None  # the new file is open
+    usual = source._history.find_copies
+
+    def find_copies(opened: OpenLog, known: list[OpenLog]) -> list[OpenLog]:
+        found = usual(opened, known)
+        if log.read_bytes() == b"two\n":
+            log.write_bytes(b"three\n")
+        return found
+
+    append(log, b"two\n")
+    copy = Path(shutil.copy(log, log.with_name("mail.log.1")))
+    later = log.stat().st_mtime_ns + 1
+    os.utime(copy, ns=(later, later))
+    monkeypatch.setattr(source._history, "find_copies", find_copies)
+    assert set(text(drain(source)).split()) == {b"two", b"three"}
+    source.close()
 
 
 def test_the_window_of_a_log_that_comes_late_begins_late(log: Path, hand: Hand) -> None:
