@@ -48,6 +48,12 @@ class Reading:
     sessions: Sessions = field(default_factory=lambda: Sessions(0))
     last: datetime | None = None  # stamp of the last line of the block that is read
 
+    def mind_ends(self, *, ends: bool) -> None:
+        """Say whether it matters from now on when a session ends."""
+        self.sessions.limit = _OPEN if ends else 0
+        if self.sieve is not None:
+            self.sieve.mind_ends(ends=ends)
+
     @property
     def unsettled(self) -> bool:
         """Whether what comes next can only be read by who has read what came before."""
@@ -78,18 +84,18 @@ class Followed:
     _held: int = 0  # bytes read since the place was last kept
     live: bool = False  # what comes now was written just now
 
-    def mind_ends(self, ends: bool) -> None:
+    def mind_ends(self, *, ends: bool) -> None:
         """Say whether it matters from now on when a session ends: only then is each remembered until its logout."""
         self.ends = ends
         for reading in self._readings.values():
-            reading.sessions.limit = _OPEN if ends else 0
+            reading.mind_ends(ends=ends)
 
     def reading(self, block: Block) -> Reading:
         """Return what is remembered of the log that a block stands in."""
         reading = self._readings.get(block.log)
         if reading is None:
             reading = self._readings[block.log] = self.open_reading()
-            reading.sessions.limit = _OPEN if self.ends else 0
+            reading.mind_ends(ends=self.ends)
             for held in self.held:
                 if held.origin.source == (block.log or self.source.name):
                     self.holds.restore(held)
@@ -119,6 +125,8 @@ class Followed:
         if event is not None:
             if event.kind is EventKind.OTHER:
                 self.sight.not_understood(message)
+            elif event.kind is EventKind.LOGOUT and not self.ends and reading.sieve is not None:
+                reading.sieve.met(message.program)  # it means nothing here, and the next ones may be passed by
             return reading.sessions.join(event)
         known = self.formats.knows(message.program)
         if known:

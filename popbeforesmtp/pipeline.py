@@ -174,7 +174,7 @@ class Pipeline:
 
     def _mind_ends(self) -> None:
         for followed in self.followed:
-            followed.mind_ends(bool(self.rules.hold))
+            followed.mind_ends(ends=bool(self.rules.hold))
 
     def _ring(self) -> None:
         """Wake the loop, from any thread."""

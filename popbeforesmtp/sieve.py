@@ -43,12 +43,20 @@ class Sieve:
     """Remembers which programs of one log write lines that mean nothing.
 
     ``begins`` are the programs that formats read, with what their messages begin with if they can mean anything;
-    nothing, where they can begin with anything. ``own`` is the same of messages in a server's own log file.
+    nothing, where they can begin with anything. ``own`` is the same of messages in a server's own log file; ``logins``
+    as ``begins``, where logouts mean nothing; None where they always do.
     """
 
-    def __init__(self, begins: Mapping[bytes, tuple[bytes, ...]], own: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self,
+        begins: Mapping[bytes, tuple[bytes, ...]],
+        own: tuple[bytes, ...] = (),
+        logins: Mapping[bytes, tuple[bytes, ...]] | None = None,
+    ) -> None:
         self._begins = begins
         self._own = own
+        self._logins = begins if logins is None else logins
+        self._ends = True  # whether logouts mean anything
         self._met: Counter[bytes] = Counter()
         self._passed: dict[bytes, None] = {}  # expressions, those of who writes most first
         self._bodies: Mapping[bytes, bytes] = {}
@@ -88,9 +96,16 @@ class Sieve:
         self.program = groups + 2
         self._head = None
 
+    def mind_ends(self, *, ends: bool) -> None:
+        """Say whether logouts mean anything from now on; at first they do."""
+        if ends != self._ends:
+            self._ends, self._head = ends, None
+            self._passed.clear()
+            self._met.clear()
+
     def met(self, program: bytes | None) -> None:
         """Count a line that means nothing, of any program."""
-        begins = self._begins.get(program or b"")
+        begins = (self._begins if self._ends else self._logins).get(program or b"")
         if not program or begins == () or len(self._passed) >= _PROGRAMS:
             return
         if len(self._met) >= _MET:
@@ -151,6 +166,9 @@ class EntrySieve:
         for start, end in every_line(data):
             if self._reader.inside or not self._means_nothing(data[start:end]):
                 yield start, end
+
+    def mind_ends(self, *, ends: bool) -> None:
+        """Pass by no more and no less: in the journal all that a server writes of sessions is looked at."""
 
     def met(self, program: bytes | None) -> None:
         """Learn nothing: journalctl was asked for the programs of formats only."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from popbeforesmtp import wiring
 from popbeforesmtp.header import HeaderReader
-from popbeforesmtp.model import SessionEvent
+from popbeforesmtp.model import EventKind, SessionEvent
 from popbeforesmtp.sieve import Sieve, every_line
 from popbeforesmtp.sight import SYSLOGDS
 from tests.headers import NAMES, NOW, STRUCTURED, ZONED, ZONELESS, docker, unhurried
@@ -296,6 +296,24 @@ def test_what_is_learned_on_the_way_hides_nothing(some: list[bytes], late: list[
     flood = [f"Nov 22 07:14:00 mx1 {program}[1]: x".encode() for program in late for _ in range(OFTEN)]
     data = b"\n".join([*some, *flood, *some]) + b"\n"
     assert read_sifted([data, data], ENGINE.sieve(SYSLOGDS)) == read_all(data * 2)
+
+
+@pytest.mark.parametrize("log", sorted(Path("sample_logs").glob("*.log")), ids=lambda log: log.name)
+def test_where_ends_mean_nothing_only_logouts_are_passed_by(log: Path) -> None:
+    """All else of the sample logs is read, and the logouts again once they mean something."""
+    data, header = log.read_bytes(), HeaderReader(UTC)
+    sieve = ENGINE.sieve(SYSLOGDS)
+    sieve.mind_ends(ends=False)
+    for program in ENGINE.programs:
+        for _ in range(2 * OFTEN):
+            sieve.met(program)
+    found = list(_events(header, data, sieve.find(data), 0, None))
+    assert [each for each in found if each[1].kind is not EventKind.LOGOUT] == [
+        each for each in read_all(data) if each[1].kind is not EventKind.LOGOUT
+    ]
+    assert len(found) < len(read_all(data)) or log.name != "dovecot-2.3.19.1-traditional.log"
+    sieve.mind_ends(ends=True)
+    assert list(_events(HeaderReader(UTC), data, sieve.find(data), 0, None)) == read_all(data)
 
 
 @pytest.mark.parametrize("log", sorted(Path("sample_logs").glob("*.log")), ids=lambda log: log.name)

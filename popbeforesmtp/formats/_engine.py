@@ -101,8 +101,11 @@ class Engine:
 
     def sieve(self, also: tuple[bytes, ...] = ()) -> Sieve:
         """Make a sieve for one log, that passes by what no pattern can match; all lines of programs ``also`` stay."""
-        begins = {program: self._begins(program) for program in self.programs}
-        return Sieve({**dict.fromkeys(also, ()), **begins}, self._begins(None))
+        begins, logins = (
+            dict.fromkeys(also, ()) | {program: self._begins(program, ends=ends) for program in self.programs}
+            for ends in (True, False)
+        )
+        return Sieve(begins, self._begins(None), logins)
 
     def entry_sieve(self, reader: EntryReader) -> EntrySieve:
         """Make the same for the journal that ``reader`` reads."""
@@ -176,10 +179,15 @@ class Engine:
         self._tries[program] = tries
         return tries
 
-    def _begins(self, program: bytes | None) -> tuple[bytes, ...]:
-        """Return what the messages of a program begin with that can mean anything; nothing where that can be all."""
-        begins = [known.begins for known in self._by_program.get(program, ())]
-        return () if () in begins else tuple(begin for each in begins for begin in each)
+    def _begins(self, program: bytes | None, *, ends: bool = True) -> tuple[bytes, ...]:
+        """Return what the messages of a program begin with that can mean anything; nothing where that can be all.
+
+        Where not asked for ``ends`` of sessions, without what only logouts begin with.
+        """
+        formats = self._by_program.get(program, ())
+        if any(not known.begins for known in formats):
+            return ()
+        return tuple(begin for known in formats for begin in known.begins if ends or begin not in known.logouts)
 
     def _event(self, found: Found, program: bytes | None, message: LogMessage) -> SessionEvent:
         kind, match, client = found

@@ -23,6 +23,7 @@ _KEYS = {
     "refused",
     "owners",
     "begins",
+    "logouts",
     "services",
     "account",
     "cut",
@@ -115,6 +116,7 @@ class Format:
     refused: tuple[str, ...]  # names of logs of the server that strangers can write lines into
     owners: tuple[str, ...]  # who may own its own log, besides root and the syslog daemon
     begins: tuple[bytes, ...]  # what each message begins with that can mean anything; empty: with anything
+    logouts: tuple[bytes, ...]  # those of them that only logouts begin with
     services: Mapping[bytes, str]  # what a captured service, or else a program, is called; else it is called so
     account: str  # what accounts are called where no line names them; empty: such a login is none
     cut: Cut | None
@@ -196,12 +198,15 @@ def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -
             refused=tuple(str(path) for path in _list(data.get("refused", []))),
             owners=tuple(str(owner) for owner in _list(data.get("owners", []))),
             begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
+            logouts=tuple(_bytes(begin) for begin in _list(data.get("logouts", []))),
             services={_bytes(key): str(value) for key, value in data.get("services", {}).items()},
             account=str(data.get("account", "")),
             cut=None if "cut" not in data else Cut(compiled(_bytes(data["cut"]["ends"]))),
             journal=None if "journal" not in data else _profile(data["journal"]),
             patterns=tuple(_pattern(entry, compiled, checked=checked) for entry in _list(data["pattern"])),
         )
+        if not set(known.logouts) <= set(known.begins):
+            raise ValueError("logouts: names what begins does not")
         if known.together and known.begins:
             raise ValueError("begins: every line must be seen of a format whose lines are read together")
         return known

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import regex
 
 from popbeforesmtp.formats import _engine, _format
 from popbeforesmtp.formats._format import Format, Pattern
@@ -47,6 +48,15 @@ def test_every_pattern_begins_with_the_servers_own_words(known: Format, pattern:
     firsts, empty = beginnings(tree_of(pattern))
     assert not empty
     assert len(firsts) <= 32
+
+
+@pytest.mark.parametrize(("known", "pattern"), PATTERNS)
+def test_nothing_but_a_logout_begins_like_one(known: Format, pattern: Pattern) -> None:
+    """Where logouts mean nothing, lines are passed by that begin so: no longer text of another kind may."""
+    expression = regex.compile(pattern.text, regex.VERBOSE)
+    for begin in known.logouts:
+        may = expression.fullmatch(begin, partial=True) is not None
+        assert not may or pattern.event is EventKind.LOGOUT
 
 
 @pytest.mark.parametrize("name", sorted(_format.packaged()))
