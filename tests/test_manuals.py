@@ -1,12 +1,15 @@
 """Everything that exists is documented: commands, options, settings and types, in the README and the manuals."""
 
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from popbeforesmtp import cli, lookups, mtas, sources, stores, wiring
+from popbeforesmtp.formats import _dovecot_template, _format
+from popbeforesmtp.model import EventKind
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -48,10 +51,16 @@ def test_a_type_and_its_settings_are_in_the_manual(room: object) -> None:
             assert f"{setting} =" in README, f"{name}: {setting}"
 
 
+def test_every_key_of_a_format_is_in_the_manual() -> None:
+    """Who writes a format of their own finds all that it may say."""
+    section = SETTINGS[SETTINGS.index(".Sh FORMATS OF ONE'S OWN") :]
+    words = set(re.findall(r"[a-z_]+", section))
+    assert not {*_format._KEYS, *_format._NOTES, *_format._PATTERN_KEYS, *_format._GROUPS, *_format._JOINS} - words
+    assert not {"template", *_dovecot_template._DEFAULTS, *EventKind} - {"other"} - words
+
+
 def test_the_readme_links_to_what_there_is() -> None:
     """No link is broken."""
-    import re
-
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
 
