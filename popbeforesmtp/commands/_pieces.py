@@ -6,7 +6,6 @@ counts the first piece, which goes on with them in their order: they mean what t
 
 import marshal
 import os
-import stat
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -50,7 +49,7 @@ def count(name: str, summary: Summary, formats: Formats) -> None:
 def _pieces(name: str) -> list[tuple[int, int | None]]:
     """Return where each piece of a log begins and ends, just behind an LF; the last one has no end."""
     begins = [0]
-    if name != "-" and Path(name).suffix not in UNPACK:
+    if name != "-" and Path(name).suffix not in UNPACK and Path(name).is_file():  # a FIFO can be opened only once
         try:
             with Path(name).open("rb", buffering=0) as file:
                 begins += _begins(file.fileno())
@@ -61,8 +60,7 @@ def _pieces(name: str) -> list[tuple[int, int | None]]:
 
 def _begins(descriptor: int) -> Iterator[int]:
     """Give where all pieces but the first begin. Raises OSError."""
-    status = os.fstat(descriptor)
-    size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+    size = os.fstat(descriptor).st_size
     count = min(len(os.sched_getaffinity(0)), size // _WORTHWHILE)
     for number in range(1, count):
         middle = size * number // count

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,17 @@ def test_each_process_has_a_piece_that_is_worth_it(tmp_path: Path, monkeypatch: 
     packed = log.rename(log.with_name("mail.log.gz"))
     assert _pieces._pieces(str(packed)) == [(0, None)]
     assert _pieces._pieces("-") == [(0, None)]
+
+
+def test_a_fifo_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes into it would be told at the second time that nobody reads."""
+    fifo, data = tmp_path / "fifo", DOVECOT.read_bytes()
+    (tmp_path / "mail.log").write_bytes(data)
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=fifo.write_bytes, args=(data,))
+    writer.start()
+    assert table(fifo, 3, monkeypatch) == table(tmp_path / "mail.log", 1, monkeypatch)
+    writer.join()
 
 
 @pytest.fixture
