@@ -79,6 +79,10 @@ class Stage:
         await self.publisher.make_true()
         self.publisher.start()
 
+    async def heard(self) -> None:
+        """Wait until the publisher has heard of all that the map did: it is told in its order."""
+        await self.publisher._worker.do(self.map.free.is_set)
+
     def come(self, client: ClientAddress) -> None:
         """Let a client in, as the pipeline does."""
         self.active[client] = SOON

@@ -34,6 +34,7 @@ def test_a_renewal_is_no_matter_of_a_map_without_ends() -> None:
         stage.publisher.check()
         stage.come(B)
         await until(lambda: stage.map.holds == {A, B})
+        await stage.heard()
         await stage.publisher.close()
         assert stage.map.attempts == [{A}, ({B}, set())]
 
