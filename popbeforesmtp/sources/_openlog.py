@@ -1,6 +1,7 @@
 """One log file, open, and how far it was read."""
 
 import errno
+import hashlib
 import os
 import stat
 import time
@@ -18,6 +19,9 @@ _PIECE = 262_144
 
 _TICK = 2_000_000_000
 """Nanoseconds within which a file that was written to again may keep its time: FAT counts by two seconds."""
+
+_BEGINNING = 65_536
+"""Bytes of a beginning by which a file and its compressed form are told to be the same."""
 
 _RECENT = 16_384
 """Bytes of what was read last that are kept: more than is written between a copy and the truncation behind it."""
@@ -53,9 +57,10 @@ class OpenLog:
         self._tail = b""  # the end of that: if that changes, the file was written over
         # The first of what was read, or is there to be read: it may be truncated before it is.
         self._read_head = b"" if self.packed else os.pread(self.descriptor, HEAD, 0)
-        self._packed_head = b""
+        self._packed_head = self._packed_beginning = b""
         if self.packed:
-            self._packed_head = self.beginning(HEAD)
+            begins = beginning(self.descriptor, path.suffix, _BEGINNING)
+            self._packed_head, self._packed_beginning = begins[:HEAD], _hash(begins)
             self._unpacking = Unpacking(os.dup(self.descriptor), path.suffix)
 
     @classmethod
@@ -114,13 +119,16 @@ class OpenLog:
             self.go_to(0 if self.lost else place.offset)
         return True
 
-    def beginning(self, size: int) -> bytes:
-        """Return what it begins with. Must not be called while it is unpacked."""
-        return beginning(self.descriptor, self.path.suffix, size) if self.packed else os.pread(self.descriptor, size, 0)
-
     def head(self) -> bytes:
         """Return the HEAD bytes that it begins with, less while it is shorter."""
         return self._packed_head if self.packed else os.pread(self.descriptor, HEAD, 0)
+
+    def begins_like(self, other: "OpenLog") -> bool:
+        """Say whether two files hold the same, as far as their beginnings tell: one may be compressed."""
+        return self._beginning() == other._beginning()
+
+    def _beginning(self) -> bytes:
+        return self._packed_beginning if self.packed else _hash(os.pread(self.descriptor, _BEGINNING, 0))
 
     def go_to(self, offset: int) -> None:
         """Go on from an offset that stands just behind an LF."""
@@ -216,6 +224,10 @@ class OpenLog:
         if self._unpacking is not None:
             self._unpacking.give_up()
             self._unpacking = None
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _is_fresh(modified: int) -> bool:

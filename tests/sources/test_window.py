@@ -358,6 +358,15 @@ def test_a_log_that_is_compressed_right_after_its_rotation_is_read_once(log: Pat
     source.close()
 
 
+def test_a_compressed_log_that_only_begins_like_another_is_read(log: Path) -> None:
+    """Both were last written to within one second, and their first lines are the same."""
+    first, second, third = line(1, "x" * 300) + line(2), line(1, "x" * 300) + line(3), line(4)
+    write(log.with_name("mail.log.2.gz"), gzip.compress(first), 3)
+    write(log.with_name("mail.log.1"), second, 3)
+    write(log, third, 4)
+    assert read_all(log, 0)[0] == first + second + third
+
+
 def test_closing_while_a_log_is_unpacked_lets_go_of_everything(log: Path) -> None:
     """Whether its thread is done or not."""
     write(log, lines(range(10)), 10)
