@@ -16,7 +16,7 @@ from popbeforesmtp import reading
 from popbeforesmtp.commands._counting import Counting
 from popbeforesmtp.commands._read import whole_lines
 from popbeforesmtp.commands._summary import Counts, Summary
-from popbeforesmtp.errors import DataError, PopBeforeSmtpError
+from popbeforesmtp.errors import DataError, PopBeforeSmtpError, UnavailableError
 from popbeforesmtp.formats import Formats
 from popbeforesmtp.lines import LONGEST_LINE, UNPACK
 
@@ -28,10 +28,15 @@ _SIZE = 8
 
 
 def count(name: str, summary: Summary, formats: Formats) -> None:
-    """Count the events of one log. Raises what `whole_lines` does."""
+    """Count the events of one log. Raises what `whole_lines` does, and UnavailableError for want of processes."""
     now = datetime.now(UTC)
     (_, end), *rest = _pieces(name)
-    others = [_begin(name, piece, formats, now) for piece in rest]
+    try:
+        others = [_begin(name, piece, formats, now) for piece in rest]
+    except OSError as error:
+        raise UnavailableError(
+            f"{name}: no process can be made to count a part of it: {error.strerror}; `taskset -c 0` needs none"
+        ) from None
     counting = Counting(summary, reading.line_reader(journal=False), formats, now)
     for lines, number in whole_lines(name, 0, end):
         counting.block(lines, number)

@@ -13,7 +13,7 @@ from popbeforesmtp import reading
 from popbeforesmtp.commands import _pieces
 from popbeforesmtp.commands._pieces import count
 from popbeforesmtp.commands._summary import Summary
-from popbeforesmtp.errors import DataError
+from popbeforesmtp.errors import DataError, UnavailableError
 from tests.site import ROOT
 
 LOGS = sorted((ROOT / "sample_logs").glob("*.log"))
@@ -85,6 +85,17 @@ def test_a_fifo_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     writer.start()
     assert table(fifo, 3, monkeypatch) == table(tmp_path / "mail.log", 1, monkeypatch)
     writer.join()
+
+
+def test_where_no_process_can_be_made_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many processes may be forbidden (RLIMIT_NPROC)."""
+
+    def fork() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(UnavailableError, match="taskset"):
+        table(DOVECOT, 2, monkeypatch)
 
 
 @pytest.fixture
