@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NewType
 
 ClientAddress = NewType("ClientAddress", str)
@@ -25,6 +26,9 @@ NEVER_AUTHORIZED = (
     "ff00::/8",  # multicast
 )
 """Networks whose addresses are never authorized, whatever is configured."""
+
+_IN_A_ROW = 16
+"""Addresses whose number is remembered: each is asked for in several sets of networks."""
 
 
 def parse_address(text: str) -> ClientAddress | None:
@@ -106,15 +110,14 @@ class NetworkSet:
     def __init__(self, networks: Iterable[Network] = ()) -> None:
         self.networks = tuple(networks)
         # One set of prefixes per version and length: a question costs as many lookups as there are lengths.
-        self._prefixes: dict[int, dict[int, set[int]]] = {}
-        for network in self.networks:
-            shift = network.max_prefixlen - network.prefixlen
-            prefixes = self._prefixes.setdefault(network.version, {}).setdefault(shift, set())
-            prefixes.add(int(network.network_address) >> shift)
+        self._ipv4, self._ipv6 = (_by_length(self.networks, version) for version in (4, 6))
 
     def __contains__(self, client: ClientAddress) -> bool:
-        version, number = _number(client)
-        return any(number >> shift in prefixes for shift, prefixes in self._prefixes.get(version, {}).items())
+        number = _number(client)
+        for shift, prefixes in self._ipv6 if ":" in client else self._ipv4:  # noqa: SIM110 - any() takes twice the time
+            if number >> shift in prefixes:
+                return True
+        return False
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NetworkSet) and set(self.networks) == set(other.networks)
@@ -126,11 +129,20 @@ class NetworkSet:
         return ", ".join(map(str, self.networks)) or "none"
 
 
-def _number(client: ClientAddress) -> tuple[int, int]:
-    """Return version and number of an address; inet_pton(3) takes a fifth of the time that ipaddress does."""
-    if ":" in client:
-        return 6, int.from_bytes(socket.inet_pton(socket.AF_INET6, client))
-    return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, client))
+@lru_cache(_IN_A_ROW)
+def _number(client: ClientAddress) -> int:
+    """Return an address as a number; inet_pton(3) takes a fifth of the time that ipaddress does."""
+    return int.from_bytes(socket.inet_pton(socket.AF_INET6 if ":" in client else socket.AF_INET, client))
+
+
+def _by_length(networks: Iterable[Network], version: int) -> list[tuple[int, set[int]]]:
+    """Return the networks of one version as bits to shift an address by, and what may be left of it then."""
+    found: dict[int, set[int]] = {}
+    for network in networks:
+        if network.version == version:
+            shift = network.max_prefixlen - network.prefixlen
+            found.setdefault(shift, set()).add(int(network.network_address) >> shift)
+    return list(found.items())
 
 
 NO_NETWORKS = NetworkSet()

@@ -80,7 +80,7 @@ async def _lift(pipeline: Pipeline, kind: str, name: str, uid: int | None, why: 
     ]
     if not stand:
         raise DataError("no revocation of that kind refuses new logins; `explain` shows those that there are")
-    lifted = {(each.kind, each.name): replace(each, until=now.wall) for each in stand}
+    lifted = {(each.kind, each.name): each._replace(until=now.wall) for each in stand}
     pipeline.rules = replace(pipeline.rules, tombstones={**pipeline.rules.tombstones, **lifted})
     for each in lifted.values():
         pipeline.windows.recorder.revoked(each)

@@ -6,16 +6,14 @@ through suspend, makes sure that a wall clock that is set back does not stretch 
 
 import os
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # random(4): one value from boot to boot
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """One instant on both clocks."""
 
     wall: datetime  # aware, UTC

@@ -4,7 +4,6 @@ An address that many share (a proxy, a container gateway, a webmail, a large NAT
 of one. Of an address with a single account nothing is kept here: the active set remembers it by a mark of its name.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from popbeforesmtp.active import Before, mark
@@ -76,14 +75,18 @@ class Crowds:
         self._addresses = _purged(self._addresses, now)
         self._accounts = _purged(self._accounts, now)
 
-    def crowded(
-        self, now: float, clients: Iterable[ClientAddress] | None = None
-    ) -> Iterator[tuple[ClientAddress, int]]:
-        """Give the addresses, of all or of some, that too many accounts stand behind, and how many."""
-        for client in list(self._accounts) if clients is None else clients:
-            count = len(_live(self._accounts.get(client, {}), now))
-            if count >= CROWD:
-                yield client, count
+    def crowded(self, now: float) -> list[tuple[ClientAddress, int]]:
+        """Return the addresses that too many accounts stand behind, and how many."""
+        counts = ((client, self.crowd(client, now)) for client in self._accounts)
+        return [(client, count) for client, count in counts if count]
+
+    def crowd(self, client: ClientAddress, now: float) -> int:
+        """Return how many accounts stand behind an address, where they are too many; else 0."""
+        known = self._accounts.get(client)
+        if known is None or len(known) < CROWD:
+            return 0
+        count = len(_live(known, now))
+        return count if count >= CROWD else 0
 
 
 def _one(before: Before) -> dict[int, float]:

@@ -1,7 +1,6 @@
 """Why somebody may relay or may not: all that the daemon knows of an address or an account, for ``explain``."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -77,7 +76,7 @@ def _rules(
         about = "account" if client is None else "address"
     else:
         about = ""
-    event = replace(last, time=now.wall)
+    event = last._replace(time=now.wall)
     standing = rules.ALONE
     if event.client is not None:
         address = rules.granted_to(event.client, pipeline.rules)

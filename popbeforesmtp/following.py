@@ -18,7 +18,6 @@ from popbeforesmtp.sources import Source
 
 _HELD = 1_048_576  # bytes for which the place is not kept, at most, while lines wait for others
 _IDLE = 5.0  # seconds from when nothing more came: then the past has been read; journalctl takes a while to begin
-_OPEN = 100_000  # sessions of which the client is remembered until its logout, where that matters; 250 bytes each
 _LOGS = 1000  # logs of one source that are remembered at most
 
 
@@ -50,7 +49,7 @@ class Reading:
 
     def mind_ends(self, *, ends: bool) -> None:
         """Say whether it matters from now on when a session ends."""
-        self.sessions.limit = _OPEN if ends else 0
+        self.sessions.mind_ends(ends=ends)
         if self.sieve is not None:
             self.sieve.mind_ends(ends=ends)
 

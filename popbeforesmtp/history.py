@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from heapq import merge
 from operator import itemgetter
@@ -38,7 +37,7 @@ class History:
         """Remember a decision."""
         self._count += 1
         if len(seen.event.user or "") > _LONGEST:
-            seen = seen._replace(event=replace(seen.event, user=f"{(seen.event.user or '')[:_LONGEST]}…"))
+            seen = seen._replace(event=seen.event._replace(user=f"{(seen.event.user or '')[:_LONGEST]}…"))
         login = seen.event.kind is EventKind.LOGIN and seen.event.genuine
         (self._logins if login else self._others).append((self._count, seen))
 

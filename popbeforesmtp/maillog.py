@@ -47,7 +47,6 @@ def open_log(
     _log.setLevel(logging.DEBUG if debug else logging.INFO)
     logging.raiseExceptions = False  # a full disk or a dead syslog is no reason to say more
     # What no line of ours tells need not be found out for each (Python's logging HOWTO, "Optimization").
-    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("watchdog").addHandler(logging.NullHandler())  # what it has to say is of no use to anybody
     logging.getLogger("watchdog").propagate = False
@@ -111,12 +110,20 @@ def _say(level: int, event: str, **fields: object) -> None:
     if not _log.isEnabledFor(level):
         return
     text = " ".join([event, *(f"{key}={quote(str(value))}" for key, value in fields.items())])
-    _log.log(level, "%s", text, extra={"fields": {"event": event, **fields}})
+    _write(level, text, {"event": event, **fields})
 
 
 def _tell(level: int, sentence: str) -> None:
     """Say a sentence."""
-    _log.log(level, "%s", escape(sentence), extra={"fields": {"event": "notice", "text": sentence}})
+    if _log.isEnabledFor(level):
+        _write(level, escape(sentence), {"event": "notice", "text": sentence})
+
+
+def _write(level: int, text: str, fields: dict[str, object]) -> None:
+    """Hand a message over as it is: `Logger.log` would find out more than any line of ours tells."""
+    record = logging.LogRecord(_log.name, level, "", 0, text, None, None)
+    record.__dict__["fields"] = fields
+    _log.handle(record)
 
 
 def starting(version: str, pid: int) -> None:

@@ -241,12 +241,13 @@ class Pipeline:
 
     def _hear(self, followed: Followed, event: SessionEvent, origin: Origin) -> None:
         """Take in what a server reports of a session."""
+        now = self._clock.now()
         self.windows.counts[event.kind if event.genuine else "forged"] += 1
         self.blocking.hear(event, origin, self.rules)
         if event.kind is EventKind.LOGIN:
             if event.genuine:
-                followed.sight.logged_in(self._clock.now(), live=followed.live)
-            self._decide(followed, event, origin)
+                followed.sight.logged_in(now, live=followed.live)
+            self._decide(followed, event, origin, now)
         elif not event.genuine:
             return
         elif event.kind is EventKind.LOGOUT and self.rules.hold and event.key is not None:
@@ -261,8 +262,8 @@ class Pipeline:
                 if ended is not None:
                     self.forget(lambda held: held.client == ended)
 
-    def _decide(self, followed: Followed, event: SessionEvent, origin: Origin) -> None:
-        now, client, user = self._clock.now(), event.client, event.user or ""
+    def _decide(self, followed: Followed, event: SessionEvent, origin: Origin, now: Moment) -> None:
+        client, user = event.client, event.user or ""
         held = bool(self.rules.hold) and event.key is not None and event.genuine
         if client is not None and held:
             for gone in followed.holds.login(event.format, user):

@@ -2,7 +2,6 @@
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.model import Tombstone
@@ -18,7 +17,7 @@ def newest(tombstones: Iterable[Tombstone]) -> dict[tuple[str, str], Tombstone]:
         name = (tombstone.kind, tombstone.name)
         old = found.get(name)
         if old is not None:
-            tombstone = replace(tombstone, at=max(old.at, tombstone.at), until=max(old.until, tombstone.until))
+            tombstone = tombstone._replace(at=max(old.at, tombstone.at), until=max(old.until, tombstone.until))
         found[name] = tombstone
     return found
 

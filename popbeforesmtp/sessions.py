@@ -6,14 +6,14 @@ the logger cannot but be in step again.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.model import EventKind, SessionEvent
 
-_OPEN = 100_000  # open sessions that are remembered at most; the oldest is forgotten first
+_OPEN = 100_000  # open sessions that are remembered at most, 250 bytes each; the oldest is forgotten first
 _WAITING = 10_000  # connections whose login is waited for at most
 _PATIENCE = timedelta(seconds=120)  # from a connection to its login
 _DISORDER = timedelta(seconds=2)  # from a logout to its login, where other processes write them (measured: Dovecot 2.3)
@@ -67,7 +67,7 @@ class Sessions:
     """The sessions of one source."""
 
     def __init__(self, limit: int = _OPEN) -> None:
-        self.limit = limit  # open sessions that are remembered at most
+        self._limit = limit  # open sessions that are remembered at most
         self._open: OrderedDict[_Key, ClientAddress] = OrderedDict()
         self._early: OrderedDict[_Key, datetime] = OrderedDict()  # logouts whose login may still come
         self._waiting: OrderedDict[_Key, _Connection] = OrderedDict()
@@ -80,7 +80,14 @@ class Sessions:
 
     def reopen(self, format_name: str, key: str, client: ClientAddress) -> None:
         """Remember a session that was open before a restart."""
-        _remember(self._open, (format_name, key), client, self.limit)
+        _remember(self._open, (format_name, key), client, self._limit)
+
+    def mind_ends(self, *, ends: bool) -> None:
+        """Say whether it matters from now on when a session ends: else none that is open need be remembered."""
+        self._limit = _OPEN if ends else 0
+        if not ends:
+            self._open.clear()
+            self._early.clear()
 
     def forget(self, time: datetime | None) -> None:
         """Forget connections that have waited too long for their login, by the time of the log."""
@@ -94,7 +101,7 @@ class Sessions:
         if event.writer and not self._is_whole(event):
             return None
         if event.cut:  # its end, where the server writes the address, is missing: what stands there is a name's
-            event = replace(event, client=None)
+            event = event._replace(client=None)
         key = None if event.key is None else (event.format, event.key)
         match event.kind:
             case EventKind.CONNECT:
@@ -110,12 +117,12 @@ class Sessions:
                 client = self._open.pop(key, None)
                 if client is None:
                     if event.time is not None:
-                        _remember(self._early, key, event.time, min(_WAITING, self.limit))
+                        _remember(self._early, key, event.time, min(_WAITING, self._limit))
                     return None if event.joined else event
-                return replace(event, client=event.client or client, known=True)
+                return event._replace(client=event.client or client, known=True)
             case EventKind.FAILURE if event.client is None and key is not None:
                 waiting = self._waiting.get(key)
-                return event if waiting is None else replace(event, client=waiting.client)
+                return event if waiting is None else event._replace(client=waiting.client)
         return event
 
     def _is_whole(self, event: SessionEvent) -> bool:
@@ -147,12 +154,12 @@ class Sessions:
         if event.client is None:
             if waiting is None or event.time is None or not timedelta() <= event.time - waiting.time <= _PATIENCE:
                 return None
-            event = replace(event, client=waiting.client)
-        if key is not None and event.client is not None:
+            event = event._replace(client=waiting.client)
+        if key is not None and event.client is not None and self._limit:
             early = self._early.pop(key, None)
             if early is not None and event.time is not None and abs(event.time - early) <= _DISORDER:
-                return replace(event, ended=True)
-            _remember(self._open, key, event.client, self.limit)
+                return event._replace(ended=True)
+            _remember(self._open, key, event.client, self._limit)
         return event
 
 

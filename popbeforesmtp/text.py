@@ -30,7 +30,7 @@ def quote(text: str) -> str:
 
 def utc(time: datetime) -> str:
     """Write a time as RFC 3339, whole seconds, UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{time.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def local(time: datetime) -> str:

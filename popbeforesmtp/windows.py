@@ -84,10 +84,10 @@ class Windows:
 
     def standing(self, client: ClientAddress, user: str, now: Moment) -> rules.Standing:
         """Return what there is, as far as a limit asks for it."""
-        live = self.active.permits(client, now)
-        if self._limits == rules.NO_LIMITS:
-            return rules.Standing(live=live)
-        wall, limits = now.wall.timestamp(), self._limits
+        limits = self._limits
+        if limits == rules.NO_LIMITS:
+            return rules.ALONE
+        live, wall = self.active.permits(client, now), now.wall.timestamp()
         self.expire()  # who has left is in nobody's way
         while self._recent and self._recent[0] <= now.boottime - _MINUTE:
             self._recent.popleft()
@@ -232,9 +232,8 @@ class Windows:
         self._end(client)
 
     def _warn_of_crowd(self, client: ClientAddress, now: Moment) -> None:
-        if client in self._crowded:
-            return
-        for _, count in self.crowds.crowded(now.wall.timestamp(), [client]):
+        count = self.crowds.crowd(client, now.wall.timestamp())
+        if count and client not in self._crowded:
             self._crowded.add(client)
             maillog.warned(_crowd(client, count))
 

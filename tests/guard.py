@@ -1,6 +1,5 @@
 """Blocking, with all that it asks, for tests: whoever fails, logs in, or may relay."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 from popbeforesmtp import rules
@@ -44,7 +43,7 @@ class Guard:
     def hear(self, client: ClientAddress | None, kind: EventKind = EventKind.FAILURE, **changes: object) -> None:
         """Hear of one event, of now unless the changes say otherwise."""
         event = SessionEvent(kind, self.clock.now().wall, "dovecot", client, "alice", "imap")
-        self.blocking.hear(replace(event, **changes), ORIGIN, self.rules)  # type: ignore[arg-type]
+        self.blocking.hear(event._replace(**changes), ORIGIN, self.rules)  # type: ignore[arg-type]
 
     def fail(self, client: ClientAddress = BAD, times: int = LIMIT.after, **changes: object) -> None:
         """Hear of failures."""

@@ -3,7 +3,6 @@
 import json
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,7 @@ def test_a_line_has_the_same_names_in_the_same_order_each_time(tmp_path: Path) -
     trail = Audit(str(tmp_path / "audit"))
     trail.granted("grant", granted(ask(LOGIN)), NOW.wall)
     trail.granted("grant", by_hand(CLIENT, NOW.wall, NOW, 1000, "printer"), NOW.wall)
-    trail("refuse", replace(ORIGIN, cursor="s=1"), CLIENT, "bob", NOW.wall, reason="no", service=None)
+    trail("refuse", ORIGIN._replace(cursor="s=1"), CLIENT, "bob", NOW.wall, reason="no", service=None)
     trail.close()
     login, hand, refused = map(json.loads, (tmp_path / "audit").read_text().splitlines())
     assert list(login) == FIELDS

@@ -1,6 +1,5 @@
 """The two clocks."""
 
-import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -29,7 +28,7 @@ def test_every_clock_of_one_boot_names_the_same_boot() -> None:
 def test_a_moment_cannot_be_changed() -> None:
     """A moment travels through the pipeline, so nobody may change it on the way."""
     moment = FakeClock().now()
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         moment.boottime = 0.0  # type: ignore[misc]
 
 

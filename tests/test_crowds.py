@@ -34,11 +34,11 @@ def test_exactly_so_many_accounts_are_a_crowd() -> None:
     crowds = Crowds()
     for number in range(CROWD - 1):
         crowds.granted(CLIENT, f"u{number}", 100.0, (mark("u0"), 100.0))
-    assert list(crowds.crowded(0.0)) == []
+    assert crowds.crowded(0.0) == []
     crowds.granted(CLIENT, "last", 200.0, (mark("u0"), 100.0))
-    assert list(crowds.crowded(0.0)) == [(CLIENT, CROWD)]
-    assert list(crowds.crowded(99.9, [OTHER, CLIENT])) == [(CLIENT, CROWD)]
-    assert list(crowds.crowded(100.0)) == []
+    assert crowds.crowded(0.0) == [(CLIENT, CROWD)]
+    assert crowds.crowd(CLIENT, 99.9) == CROWD
+    assert crowds.crowded(100.0) == []
 
 
 def test_purging_lets_go_of_what_has_ended_and_of_nothing_else() -> None:

@@ -60,7 +60,7 @@ def test_an_entry_says_who_wrote_what_and_when() -> None:
     """All of it, and the reader remembers the time."""
     reader = EntryReader()
     time = datetime(2026, 11, 22, 17, 34, 22, 7469, tzinfo=UTC)
-    expected = LogMessage(time, b"dovecot", b"imap-login: Login: user=<alice>", WHO)
+    expected = LogMessage(time, b"dovecot", b"imap-login: Login: user=<alice>", WHO, b"dovecot[94]: ")
     assert reader.read(line(), NOW) == expected
     assert reader.previous == time
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from popbeforesmtp.header import COMMON, HOST, PROGRAM, TAG_END, HeaderReader, split_tag
 from popbeforesmtp.model import LogMessage
 from popbeforesmtp.stamps import OWN_STAMPS, STAMPS
-from tests.headers import BERLIN, FORGED, NAMES, NOW, STRUCTURED, ZONED, ZONELESS, docker, read, unhurried
+from tests.headers import BERLIN, FORGED, NAMES, NOW, STRUCTURED, ZONED, ZONELESS, docker, plain, read, unhurried
 
 EVERY_STAMP = {**ZONELESS, **ZONED}
 programs = st.from_regex(rb"\A[A-Za-z0-9_./@+-]{1,64}\Z").filter(lambda program: program != b"-")
@@ -25,7 +25,7 @@ contained = st.text(st.characters(exclude_categories=["Cs"]), max_size=200).map(
 def test_any_message_means_the_same_under_any_header(style: str, names: str, program: bytes, text: bytes) -> None:
     """Program, text and time come back, whatever the text says, and in every combination of stamp and names."""
     header = EVERY_STAMP[style](NOW.astimezone(BERLIN)) + NAMES[names].format(program.decode())
-    assert HeaderReader(BERLIN).read(header.encode() + text, NOW) == LogMessage(NOW, program, text)
+    assert plain(HeaderReader(BERLIN).read(header.encode() + text, NOW)) == LogMessage(NOW, program, text)
 
 
 @unhurried
@@ -37,10 +37,10 @@ def test_any_message_means_the_same_in_rfc_5424_and_in_containers(
     expected = LogMessage(NOW, program, text)
     header = STRUCTURED[style].format(stamp=f"{NOW.isoformat()} ", program=program.decode()).encode()
     clean = text.lstrip(b" \xef\xbb\xbf")  # a blank there may be rsyslog's
-    assert HeaderReader(BERLIN).read(header + clean, NOW) == LogMessage(NOW, program, clean)
+    assert plain(HeaderReader(BERLIN).read(header + clean, NOW)) == LogMessage(NOW, program, clean)
     line = f"{EVERY_STAMP[inner](NOW.astimezone(BERLIN))}mx1 {program.decode()}[1]: ".encode() + text
     wrapped = docker(line + b"\n", NOW) if as_json else b"2026-11-22T12:00:00.123456789Z stderr F " + line
-    assert HeaderReader(BERLIN).read(wrapped, NOW) == expected
+    assert plain(HeaderReader(BERLIN).read(wrapped, NOW)) == expected
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_a_tag_without_host_and_process_is_left_to_who_knows_the_programs() -> N
 @pytest.mark.parametrize("line", [b"[  123.456789] mx1 dovecot[1]: hello", b"<22>1 - mx1 dovecot 1 - - hello"])
 def test_a_header_without_a_time_is_a_header(line: bytes) -> None:
     """The monotonic clock and RFC 5424's nil stamp say nothing of when."""
-    assert read(line) == LogMessage(None, b"dovecot", b"hello")
+    assert plain(read(line)) == LogMessage(None, b"dovecot", b"hello")
 
 
 def test_a_unit_stands_where_the_tag_does() -> None:
     """Under journalctl -o with-unit the program is the unit: another name, and no event unless it is configured."""
     line = b"Sun 2026-11-22 12:00:00 UTC mx1 dovecot.service/user@1.service[812]: hello"
-    assert read(line) == LogMessage(NOW, b"dovecot.service/user@1.service", b"hello")
+    assert plain(read(line)) == LogMessage(NOW, b"dovecot.service/user@1.service", b"hello")
 
 
 @pytest.mark.parametrize("header", ["Nov 22 12:00:00 mx1 d[1]: ", "<22>1 2026-11-22T12:00:00Z mx1 d 1 - -  "])
@@ -94,7 +94,9 @@ def test_a_unit_stands_where_the_tag_does() -> None:
 )
 def test_a_repeated_message_is_read_once_if_it_is_whole(header: str, text: str, expected: str | None) -> None:
     """The brackets are taken off, once, and only where nothing can have been cut."""
-    assert read((header + text).encode()) == LogMessage(NOW, b"d", (text if expected is None else expected).encode())
+    assert plain(read((header + text).encode())) == LogMessage(
+        NOW, b"d", (text if expected is None else expected).encode()
+    )
 
 
 def test_what_fast_readers_are_given_agrees_with_what_is_read() -> None:

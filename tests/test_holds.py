@@ -1,6 +1,5 @@
 """Sessions that are open, by themselves: when they are held, and what becomes of them."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,7 +15,7 @@ RULES = Rules(grace=timedelta(minutes=30), hold=timedelta(hours=8))
 def held(session: str = "A", client: str = CLIENT, fmt: str = "dovecot", log: str = "/log") -> Authorization:
     """Return what an open session authorizes."""
     made = hold(granted(ask(LOGIN, RULES)), session_name(fmt, session), NOW, RULES)
-    return replace(made, format=fmt, origin=Origin(log, 0), client=type(CLIENT)(client))
+    return made._replace(format=fmt, origin=Origin(log, 0), client=type(CLIENT)(client))
 
 
 def test_nothing_is_held_before_a_logout_of_the_format_was_seen() -> None:
@@ -52,7 +51,7 @@ def test_one_account_that_opens_many_sessions_ends_what_it_holds_itself_and_nobo
     """In upper or lower case; nine of them together cannot either. A logout begins anew."""
     holds = Holds()
     holds.logout("/log", "dovecot", "dovecot X")
-    theirs = replace(held("B", "192.0.2.11"), user="Mallory")
+    theirs = held("B", "192.0.2.11")._replace(user="Mallory")
     for each in (held(), theirs):
         holds.hold(each, NOW, live=True)
     gone = [each for number in range(_SILENT) for each in holds.login("dovecot", ("mallory", "MALLORY")[number % 2])]
@@ -124,8 +123,8 @@ def test_ended_sessions_are_let_go_of() -> None:
     """The oldest first, when another one comes."""
     holds = Holds()
     holds.hold(held("A"), NOW, live=True)
-    later = replace(NOW, wall=NOW.wall + timedelta(hours=8), boottime=NOW.boottime + 8 * 3600)
-    holds.hold(replace(held("B"), expires_at=later.wall + timedelta(hours=8)), later, live=True)
+    later = NOW._replace(wall=NOW.wall + timedelta(hours=8), boottime=NOW.boottime + 8 * 3600)
+    holds.hold(held("B")._replace(expires_at=later.wall + timedelta(hours=8)), later, live=True)
     assert len(holds) == 1
 
 

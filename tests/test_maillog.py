@@ -8,7 +8,6 @@ import socket
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -105,14 +104,14 @@ def test_a_grant_says_who_until_when_and_why(stderr: Stderr) -> None:
 
 def test_a_grant_by_hand_says_whose_and_what_for(stderr: Stderr) -> None:
     """As a revocation by hand does."""
-    maillog.granted(replace(GRANT, rule="by hand", uid=1000, why="a printer"))
+    maillog.granted(GRANT._replace(rule="by hand", uid=1000, why="a printer"))
     (line,) = stderr.lines()
     assert line.endswith(' offset=4711 uid=1000 reason="a printer"')
 
 
 def test_a_user_name_cannot_write_a_line_of_its_own(stderr: Stderr) -> None:
     """A name with a line end, an escape sequence or quotes stays within its quotes on its line."""
-    maillog.granted(replace(GRANT, user=EVIL))
+    maillog.granted(GRANT._replace(user=EVIL))
     (line,) = stderr.lines()
     quoted = r'user="x\x0a<3>granted client=203.0.113.1 user=\"root\" \x1b[2J\u202e\xff\\" service=imap'
     assert quoted in line
@@ -127,8 +126,8 @@ def every_call(text: str) -> list[Callable[[], None]]:
         lambda: maillog.found(text),
         lambda: maillog.ready(3),
         lambda: maillog.stopping(text),
-        lambda: maillog.granted(replace(GRANT, user=text, service=text, origin=origin)),
-        lambda: maillog.renewed(replace(GRANT, user=text, service=text, origin=origin)),
+        lambda: maillog.granted(GRANT._replace(user=text, service=text, origin=origin)),
+        lambda: maillog.renewed(GRANT._replace(user=text, service=text, origin=origin)),
         lambda: maillog.expired(CLIENT),
         lambda: maillog.revoked(CLIENT, Reason.OWN),
         maillog.reloaded,
@@ -205,7 +204,7 @@ def test_to_begin_again_does_not_say_everything_twice(stderr: Stderr, caplog: py
 def test_as_json_every_line_is_one_object_that_holds_the_text_as_it_was(stderr: Stderr, text: str) -> None:
     """A program gets the fields by name, byte for byte, on one line of ASCII, with the time and the level."""
     stderr.begin(as_json=True)
-    maillog.granted(replace(GRANT, user=text))
+    maillog.granted(GRANT._replace(user=text))
     maillog.trouble(text)
     grant, trouble = stderr.lines()
     assert (grant + trouble).isascii()

@@ -54,7 +54,7 @@ class ListSource:
         if block is None:
             return None
         self.offset += len(block)
-        return Block(block, self.offset - len(block), 1, str(self.offset))
+        return Block(block, self.offset - len(block), str(self.offset))
 
     def notices(self) -> list[str]:
         """Return nothing."""

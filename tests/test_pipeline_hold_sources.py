@@ -1,7 +1,5 @@
 """The loop, of sessions that stay open (``hold``), when their sources come, go or cannot be read."""
 
-from dataclasses import replace
-
 import pytest
 
 from popbeforesmtp import wiring
@@ -90,7 +88,7 @@ def test_of_two_sources_the_one_that_is_followed_no_longer_takes_back_its_own_se
         log = Log()
         log.name = "another"
         another = Followed(log, wiring.engine(), lambda: Reading(HeaderReader(), None))
-        foreign = replace(house.followed.held[0], client=OTHER, origin=Origin("a third", 0))
+        foreign = house.followed.held[0]._replace(client=OTHER, origin=Origin("a third", 0))
         house.pipeline.follow([house.followed, another])
         assert share([*house.followed.held, foreign], [house.followed, another]) == [foreign]
         house.pipeline.follow([house.followed])
@@ -110,7 +108,7 @@ def test_a_source_of_several_logs_is_given_the_sessions_of_all_of_them() -> None
     async def scene(house: House) -> None:
         await seen(house)
         await house.login(session="A")
-        held = [replace(each, origin=Origin("/var/log/mail/a.log", 0)) for each in house.followed.holds.all()]
+        held = [each._replace(origin=Origin("/var/log/mail/a.log", 0)) for each in house.followed.holds.all()]
         house.log.name = "/var/log/mail/*.log"
         assert share(held, [house.followed]) == []
         assert house.followed.held == held

@@ -1,6 +1,5 @@
 """Lines of one session, joined."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -34,7 +33,7 @@ def test_a_logout_gets_the_address_of_its_login(session: str | None, pid: str | 
     sessions = Sessions()
     assert sessions.join(login(session=session, pid=pid)) == login(session=session, pid=pid)
     joined = sessions.join(logout(session=session, pid=pid))
-    assert joined == replace(logout(session=session, pid=pid), client=CLIENT, known=True)
+    assert joined == logout(session=session, pid=pid)._replace(client=CLIENT, known=True)
 
 
 def test_a_session_ends_once() -> None:
@@ -50,7 +49,7 @@ def test_a_logout_that_comes_before_its_login_stays_without_an_address() -> None
     """Two processes write the two lines, so they may be out of order; nothing is lost and nothing is invented."""
     sessions = Sessions()
     assert sessions.join(logout(session="AbC")) == logout(session="AbC")
-    assert sessions.join(login(session="AbC")) == replace(login(session="AbC"), ended=True)
+    assert sessions.join(login(session="AbC")) == login(session="AbC")._replace(ended=True)
 
 
 @pytest.mark.parametrize(("later", "ended"), [(2, True), (3, False)])
@@ -58,8 +57,8 @@ def test_a_login_that_stands_behind_its_logout_begins_no_session(later: int, end
     """Within seconds, for Dovecot's log process reads what others wrote in any order; process ids come again later."""
     sessions = Sessions()
     sessions.join(logout(pid="7"))
-    event = replace(login(pid="7"), time=START + timedelta(seconds=later))
-    assert sessions.join(event) == replace(event, ended=ended)
+    event = login(pid="7")._replace(time=START + timedelta(seconds=later))
+    assert sessions.join(event) == event._replace(ended=ended)
     assert sessions.join(logout(pid="7")).known is not ended
     assert sessions.join(login(session="AbC")).ended is False
 
@@ -93,7 +92,7 @@ def test_sessions_of_different_formats_are_different() -> None:
     """Two servers that write into one log may use the same numbers."""
     sessions = Sessions()
     sessions.join(login(session="AbC"))
-    assert sessions.join(replace(logout(session="AbC"), format="courier")).client is None
+    assert sessions.join(logout(session="AbC")._replace(format="courier")).client is None
     assert sessions.join(logout(session="AbC")).client == CLIENT
 
 
@@ -108,7 +107,7 @@ def test_lines_that_name_no_session_are_left_alone(name: str | None) -> None:
 def test_a_failure_is_no_login() -> None:
     """Who was turned away has no session that could end."""
     sessions = Sessions()
-    failure = replace(login(session="AbC"), kind=EventKind.FAILURE)
+    failure = login(session="AbC")._replace(kind=EventKind.FAILURE)
     assert sessions.join(failure) == failure
     assert sessions.join(logout(session="AbC")).client is None
 
@@ -117,7 +116,7 @@ def test_an_address_on_the_logout_itself_is_kept() -> None:
     """A server that writes the address on both lines is believed."""
     sessions = Sessions()
     sessions.join(login(CLIENT, session="AbC"))
-    assert sessions.join(replace(logout(session="AbC"), client=OTHER)).client == OTHER
+    assert sessions.join(logout(session="AbC")._replace(client=OTHER)).client == OTHER
 
 
 def test_only_so_many_sessions_are_remembered_the_oldest_is_forgotten() -> None:
@@ -130,3 +129,20 @@ def test_only_so_many_sessions_are_remembered_the_oldest_is_forgotten() -> None:
     assert sessions.join(logout(session="two")).client is None
     assert sessions.join(logout(session="one")).client == CLIENT
     assert sessions.join(logout(session="three")).client == CLIENT
+
+
+def test_where_no_end_matters_no_session_is_remembered_nor_believed_later() -> None:
+    """What was open when the ends ceased to matter may long have ended when they matter again."""
+    sessions = Sessions()
+    sessions.join(login(session="before"))
+    sessions.join(logout(session="early"))
+    sessions.mind_ends(ends=False)
+    sessions.join(login(session="meanwhile"))
+    sessions.mind_ends(ends=True)
+    for session in ("before", "meanwhile"):
+        left = sessions.join(logout(session=session))
+        assert left is not None
+        assert (left.client, left.known) == (None, False)
+    late = sessions.join(login(session="early"))
+    assert late is not None
+    assert not late.ended

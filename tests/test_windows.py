@@ -159,7 +159,7 @@ def test_a_login_that_comes_while_a_window_is_settled_counts() -> None:
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
         def grant() -> None:
-            house.windows.grant(replace(kept, user="bob"), house.clock.now())
+            house.windows.grant(kept._replace(user="bob"), house.clock.now())
             done.set()
 
         def between() -> None:

@@ -29,6 +29,7 @@ _LOGOUT = SessionEvent(EventKind.LOGOUT, None, "")
 _found = partial(tuple.__new__, Found)  # in half the time that Found(…) takes
 
 
+_Groups = Mapping[str, bytes | None]
 _Tries = list[tuple[Callable[[bytes, int, int], re.Match[bytes] | None], Pattern, Format]]
 
 
@@ -191,24 +192,24 @@ class Engine:
 
     def _event(self, found: Found, program: bytes | None, message: LogMessage) -> SessionEvent:
         kind, match, client = found
-        values = {name: value.decode("utf-8", "surrogateescape") for name, value in match.groupdict().items() if value}
-        mechanism = values.get("mechanism")
-        return SessionEvent(
+        groups = match.groupdict()
+        mechanism = _told(groups, "mechanism")
+        event = SessionEvent(
             kind=kind.event,
             time=message.time,
             format=kind.format,
             client=client,
-            user=values.get("user") or self._formats[kind.format].account or None,
+            user=_told(groups, "user") or self._formats[kind.format].account or None,
             service=kind.service,
             mechanism=mechanism and mechanism.upper(),
-            tls=any(name in values for name in kind.tls) if kind.tls else None,
-            session=values.get("session"),
-            mail_pid=values.get("mail_pid"),
+            tls=any(groups[name] for name in kind.tls) if kind.tls else None,
+            session=_told(groups, "session"),
+            mail_pid=_told(groups, "mail_pid"),
             genuine=message.sender is None or self._is_genuine(kind.format, message.sender),
-            key=_key(kind, values, client, message.writer),
+            key=_key(kind, groups, client, message.writer),
             joined=len(kind.join) == 1,  # the format names one thing: without it the server may say goodbye to anybody
-            **({} if program in self.alone else self._order(program, message)),
         )
+        return event if program in self.alone else event._replace(**self._order(program, message))
 
     def _other(self, known: Format, program: bytes | None, message: LogMessage) -> SessionEvent:
         """Make an event of a line that means nothing by itself, but stands between others that do."""
@@ -236,12 +237,12 @@ class Engine:
         return profile is not None and profile.fits(sender, self._units, self._host)
 
 
-def _key(kind: Kind, values: Mapping[str, str], client: ClientAddress | None, writer: bytes) -> str | None:
+def _key(kind: Kind, groups: _Groups, client: ClientAddress | None, writer: bytes) -> str | None:
     """Name the session that a line belongs to, by the first of the things that may name it and that the line has."""
     for join in kind.join:
         if join == "pid":
             return _process(writer)
-        value = values.get(join)
+        value = _told(groups, join)
         if join == "port" and value is not None:  # the server does not tell two sessions of one client apart otherwise
             value = f"{client or ''}:{value}"
         if value is not None:
@@ -273,6 +274,12 @@ def _kind(known: Format, pattern: Pattern, program: bytes | None, called: bytes 
 @lru_cache(_ADDRESSES)
 def _client(text: bytes) -> ClientAddress | None:
     return parse_address(text.decode("ascii", "replace"))
+
+
+def _told(groups: _Groups, name: str) -> str | None:
+    """Return what a line says of something; None where it says nothing."""
+    value = groups.get(name)
+    return value.decode("utf-8", "surrogateescape") if value else None
 
 
 def _text(value: bytes) -> str:

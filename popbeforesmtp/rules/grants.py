@@ -1,6 +1,5 @@
 """What is granted, and until when: by a login, for its open session, or by hand."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from popbeforesmtp.addresses import ClientAddress
@@ -29,8 +28,8 @@ def authorize(event: SessionEvent, client: ClientAddress, now: Moment, rules: Ru
 def hold(authorization: Authorization, session: str, now: Moment, rules: Rules) -> Authorization:
     """Return what a login's session authorizes besides, while it is open: until ``hold`` after the login."""
     expires_at = authorization.login_at + rules.hold
-    return replace(
-        authorization, expires_at=expires_at, deadline=_deadline(expires_at, now), rule="hold", session=session
+    return authorization._replace(
+        expires_at=expires_at, deadline=_deadline(expires_at, now), rule="hold", session=session
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 
 from popbeforesmtp.accounts import EVERYBODY, NOBODY, Accounts
 from popbeforesmtp.addresses import NO_NETWORKS, ClientAddress, NetworkSet
@@ -14,8 +15,7 @@ SERVICES = frozenset(("pop3", "imap"))
 _NO_TIME = timedelta()
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """A grace period of its own for some accounts or services; the first that fits counts."""
 
     grace: timedelta
@@ -23,8 +23,7 @@ class Window:
     services: frozenset[str] = frozenset()  # empty: all
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How much there may be at once, zero for any number; at a limit what is new is refused, and nobody is evicted."""
 
     accounts_per_address: int = 0

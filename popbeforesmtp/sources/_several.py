@@ -9,7 +9,6 @@ import re
 import resource
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
@@ -109,7 +108,7 @@ class SeveralSource:
             if log is not None and block is not None:
                 self._turn[path] = None
                 log.checkpoint = block.checkpoint
-                return replace(block, checkpoint=_write_checkpoint(self._logs))
+                return block._replace(checkpoint=_write_checkpoint(self._logs))
         return None
 
     def notices(self) -> list[str]:

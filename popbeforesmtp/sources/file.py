@@ -9,7 +9,6 @@ import errno
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
@@ -99,7 +98,6 @@ class FileSource:
         self._missing_since: float | None = None
         self._said_missing = False
         self._left_at: int | None = None  # when a log that was deleted had been written to last
-        self._line = 1
         self._too_long = 0
 
     def watch(self, ring: Callable[[], None]) -> None:
@@ -217,10 +215,9 @@ class FileSource:
         if end <= log.known:
             return None
         lines = data[log.known : end]
-        offset, line = log.offset, self._line
+        offset = log.offset
         log.advance(lines)
-        self._line += lines.count(b"\n")
-        return Block(lines, offset, line, self._checkpoint(), self.name)
+        return Block(lines, offset, self._checkpoint(), self.name)
 
     def _pass_by(self, log: OpenLog, piece: bytes) -> Block | None:
         """Pass by what belongs to a line that is too long."""
@@ -229,10 +226,9 @@ class FileSource:
         end = piece.find(b"\n") + 1
         begins = not log.skipping and piece.startswith(CONTAINER)
         log.advance(piece[: end or len(piece)], inside_line=not end)
-        self._line += bool(end)
         nothing = self._nothing()
         # Of a container's line so much is handed over that its reader knows that one was there.
-        return replace(nothing, data=CONTAINER + b"\n") if begins else nothing
+        return nothing._replace(data=CONTAINER + b"\n") if begins else nothing
 
     def _written_over(self, log: OpenLog) -> Block | None:
         """Begin a file anew that was truncated or written over, behind what a copy of its old self still holds."""
@@ -255,7 +251,7 @@ class FileSource:
 
     def _nothing(self) -> Block:
         """Hand over no lines, but the place that was reached."""
-        return Block(b"", self._files[-1].offset, self._line, self._checkpoint(), self.name)
+        return Block(b"", self._files[-1].offset, self._checkpoint(), self.name)
 
     def _checkpoint(self) -> str:
         return write_checkpoint((log.place() for log in self._files), self._history.finished)

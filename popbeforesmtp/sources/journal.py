@@ -166,13 +166,13 @@ class JournalSource:
         if self._ring is not None:
             child.watch(self._ring)
         old, self._cutter = self._cutter, LineCutter()  # half a line of the one before is written again
-        self._cutter.offset, self._cutter.line, self._cutter.too_long = old.offset, old.line, old.too_long
+        self._cutter.offset, self._cutter.too_long = old.offset, old.too_long
         self._child, self._started_at = child, now
         return child
 
     def _take(self, piece: bytes) -> None:
         """Make blocks of the entries that a piece of output completes."""
-        for lines, offset, line in self._cutter.cut(piece):
+        for lines, offset, _ in self._cutter.cut(piece):
             skip = 0
             if self._seek is not None:
                 skip = lines.find(b"\n") + 1
@@ -186,7 +186,7 @@ class JournalSource:
             self._place = find_place(lines[lines.rfind(b"\n", 0, -1) + 1 :]) or self._place
             self._lost, self._since = False, None
             checkpoint = "" if self._place is None else write_checkpoint(self._place)
-            self._blocks.append(Block(lines[skip:], offset + skip, line + bool(skip), checkpoint))
+            self._blocks.append(Block(lines[skip:], offset + skip, checkpoint))
 
     def _lose(self, why: str) -> None:
         """Begin anew at the time before the place."""

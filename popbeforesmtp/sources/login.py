@@ -55,7 +55,6 @@ class LoginSource:
         self._refused: set[int] = set()
         self._notices: list[str] = []
         self._offset = 0
-        self._line = 1
         self._trouble = ""
 
     def watch(self, ring: Callable[[], None]) -> None:
@@ -78,9 +77,9 @@ class LoginSource:
         lines = [line for line, _ in self._came]
         self._handed = [taken for _, taken in self._came]
         self._came.clear()
-        data, offset, line = b"".join(lines), self._offset, self._line
-        self._offset, self._line = offset + len(data), line + len(lines)
-        return Block(data, offset, line, checkpoint="")
+        data, offset = b"".join(lines), self._offset
+        self._offset += len(data)
+        return Block(data, offset, checkpoint="")
 
     def notices(self) -> list[str]:
         """Return, once, who was not listened to."""

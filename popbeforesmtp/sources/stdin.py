@@ -54,10 +54,8 @@ class StdinSource:
             self._ended = True
             self.close()
             return None
-        self._blocks += [Block(lines, offset, line, checkpoint="") for lines, offset, line in self._cutter.cut(piece)]
-        return (
-            self._blocks.pop(0) if self._blocks else Block(b"", self._cutter.offset, self._cutter.line, checkpoint="")
-        )
+        self._blocks += [Block(lines, offset, checkpoint="") for lines, offset, _ in self._cutter.cut(piece)]
+        return self._blocks.pop(0) if self._blocks else Block(b"", self._cutter.offset, checkpoint="")
 
     def notices(self) -> list[str]:
         """Return nothing: a pipe only ends."""

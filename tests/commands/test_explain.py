@@ -222,7 +222,7 @@ def test_a_forged_line_does_not_explain_what_a_login_would_do() -> None:
     async def play(house: House) -> None:
         await house.login()
         (seen,) = house.pipeline.history.about(frozenset((CLIENT,)), None)
-        house.pipeline.history.add(Seen(replace(seen.event, genuine=False, user="evil"), seen.origin, "refused: x"))
+        house.pipeline.history.add(Seen(seen.event._replace(genuine=False, user="evil"), seen.origin, "refused: x"))
         house.clock.advance(1800)
         _, text = await said(house)
         assert "a login of alice from 192.0.2.10 now:" in text

@@ -1,6 +1,5 @@
 """``sweep``, where no daemon runs: maps that somebody else has written to, and sessions that nobody looks after."""
 
-import dataclasses
 import signal
 import subprocess
 import sys
@@ -80,7 +79,7 @@ def test_an_open_session_holds_nobody_when_no_daemon_has_looked_for_a_grace_peri
     """It may have ended long ago; with the next start its client is held again, if it has not."""
     clock = SystemClock()
     now = clock.now()
-    batch = granted(dataclasses.replace(grant(ClientAddress(CLIENT), now, 36000), rule=rule, session="dovecot A"))
+    batch = granted(grant(ClientAddress(CLIENT), now, 36000)._replace(rule=rule, session="dovecot A"))
     batch.progress[str(site.log)] = Progress("0", now.wall - timedelta(minutes=ago))
     batch.progress["/another"] = Progress("0", None)
     store = open_store(clock=clock, path=site.store)

@@ -3,7 +3,6 @@
 import os
 import pwd
 import socket
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -46,7 +45,7 @@ def sent(engine: Engine, sender: Sender | None, text: bytes = LOGIN) -> SessionE
 @pytest.mark.parametrize("exe", ["/usr/lib/dovecot/log", "/usr/libexec/dovecot/log"])
 def test_what_the_server_wrote_into_the_journal_is_genuine(dovecot: Engine, transport: str, exe: str) -> None:
     """Wherever its log process lies, and however it sends; and so is all in a file, which cannot tell."""
-    assert sent(dovecot, replace(GENUINE, transport=transport, exe=exe)).genuine
+    assert sent(dovecot, GENUINE._replace(transport=transport, exe=exe)).genuine
     assert sent(dovecot, None).genuine
 
 
@@ -65,7 +64,7 @@ FORGED: list[dict[str, Any]] = [
 @pytest.mark.parametrize("forged", FORGED, ids=str)
 def test_one_thing_that_does_not_fit_makes_a_login_forged(dovecot: Engine, forged: dict[str, Any]) -> None:
     """It authorizes nobody, and belongs to no session."""
-    event = sent(dovecot, replace(GENUINE, **forged))
+    event = sent(dovecot, GENUINE._replace(**forged))
     assert not event.genuine
     decision = decide(event, Origin("journal", 0), Moment(NOW, 0.0), Rules(timedelta(minutes=30)))
     assert (decision.verdict, decision.reason, decision.authorization) == (Verdict.REFUSE, Reason.FORGED, None)
@@ -80,7 +79,7 @@ def test_an_entry_of_another_host_is_forged() -> None:
     """A journal that was received from elsewhere says what its sender likes, user and unit too (R10)."""
     engine = Engine([_format.load("dovecot")], host=GENUINE.host)
     assert sent(engine, GENUINE).genuine
-    assert not sent(engine, replace(GENUINE, host="elsewhere.example")).genuine
+    assert not sent(engine, GENUINE._replace(host="elsewhere.example")).genuine
 
 
 def test_nothing_said_at_all_is_forged(dovecot: Engine) -> None:
@@ -92,9 +91,9 @@ def test_units_that_are_given_take_the_place_of_the_formats_own() -> None:
     """And of nothing else."""
     engine = Engine([_format.load("dovecot")], ("mail.service", "other.service"))
     for unit, genuine in (("mail.service", True), ("other.service", True), ("dovecot.service", False), ("", False)):
-        assert sent(engine, replace(GENUINE, unit=unit)).genuine == genuine
+        assert sent(engine, GENUINE._replace(unit=unit)).genuine == genuine
     for forged in FORGED:
-        assert not sent(engine, replace(GENUINE, **{"unit": "mail.service", **forged})).genuine
+        assert not sent(engine, GENUINE._replace(**{"unit": "mail.service", **forged})).genuine
 
 
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -103,7 +102,7 @@ PROFILE = '[journal]\nunits = ["test.service"]\nuids = ["{}"]\nexes = ["/usr/sbi
 
 def test_a_user_of_the_profile_may_be_named() -> None:
     """Debian gives a server's user any free number; where there is no such user, nobody is believed."""
-    sender = replace(GENUINE, unit="test.service", exe="/usr/sbin/testd", uid=os.getuid())
+    sender = GENUINE._replace(unit="test.service", exe="/usr/sbin/testd", uid=os.getuid())
     for user, genuine in ((USER, True), ("nobody-is-called-so", False)):
         engine = Engine([parse("test", TEST_FORMAT + PROFILE.format(user))])
         event = engine.read(LogMessage(NOW, b"testd", b"login alice from <192.0.2.1>", sender))
@@ -135,12 +134,12 @@ def test_what_debians_servers_write_into_the_journal_is_genuine(
     """As their packages have it; and nothing else that runs as the same user is."""
     monkeypatch.setattr(pwd, "getpwnam", {user: pwd.struct_passwd((user, "x", 105, 8, "", "/", "/"))}.__getitem__)
     engine = Engine([_format.load(name)])
-    sender = replace(GENUINE, unit=unit, uid=105, exe=exe)
+    sender = GENUINE._replace(unit=unit, uid=105, exe=exe)
     for by, genuine in (
         (sender, True),
-        (replace(sender, uid=1000), False),
-        (replace(sender, exe="/usr/bin/logger"), False),
-        (replace(sender, unit="session-1.scope"), False),
+        (sender._replace(uid=1000), False),
+        (sender._replace(exe="/usr/bin/logger"), False),
+        (sender._replace(unit="session-1.scope"), False),
     ):
         event = engine.read(LogMessage(NOW, program, text, by))
         assert event is not None

@@ -79,9 +79,9 @@ def scene(*reasons: Reason) -> tuple[SessionEvent, Rules, Standing]:
     """Make a login that these reasons stand against, and no others."""
     event, rules, standing = LOGIN, Rules(grace=GRACE, limits=LIMITS), Standing()
     for reason in reasons:
-        event = dataclasses.replace(event, **EVENTS.get(reason, {}))  # type: ignore[arg-type]
+        event = event._replace(**EVENTS.get(reason, {}))  # type: ignore[arg-type]
         rules = dataclasses.replace(rules, **RULES.get(reason, {}))  # type: ignore[arg-type]
-        standing = dataclasses.replace(standing, **STANDINGS.get(reason, {}))  # type: ignore[arg-type]
+        standing = standing._replace(**STANDINGS.get(reason, {}))  # type: ignore[arg-type]
     return event, rules, standing
 
 
@@ -144,7 +144,7 @@ def test_a_limit_refuses_at_it_and_not_one_before(limit: int) -> None:
 def test_who_may_relay_already_is_no_new_client(reason: Reason) -> None:
     """A renewal is refused by no limit on what is new."""
     event, rules, standing = scene(reason)
-    standing = dataclasses.replace(standing, live=True)
+    standing = standing._replace(live=True)
     assert decide(event, ORIGIN, NOW, rules, standing).verdict is Verdict.GRANT
 
 
@@ -160,19 +160,19 @@ def test_who_may_relay_already_is_no_new_client(reason: Reason) -> None:
 def test_a_denied_account_opens_nothing_though_it_is_among_the_accounts(deny: str, user: str, verdict: Verdict) -> None:
     """Deny wins, in upper and lower case."""
     rules = Rules(grace=GRACE, accounts=Accounts(["alice"]), deny_accounts=Accounts([deny]))
-    assert decide(dataclasses.replace(LOGIN, user=user), ORIGIN, NOW, rules).verdict is verdict
+    assert decide(LOGIN._replace(user=user), ORIGIN, NOW, rules).verdict is verdict
 
 
 @pytest.mark.parametrize(("tls", "verdict"), [(True, Verdict.GRANT), (False, Verdict.REFUSE), (None, Verdict.REFUSE)])
 def test_where_encryption_is_asked_for_a_log_that_does_not_say_is_no_proof(tls: bool | None, verdict: Verdict) -> None:
     """Only what the log says counts."""
-    assert decide(dataclasses.replace(LOGIN, tls=tls), ORIGIN, NOW, Rules(grace=GRACE, tls=True)).verdict is verdict
+    assert decide(LOGIN._replace(tls=tls), ORIGIN, NOW, Rules(grace=GRACE, tls=True)).verdict is verdict
 
 
 @pytest.mark.parametrize("name", ["anonymous", "ANONYMOUS", "Anonymous"])
 def test_the_anonymous_account_is_nobody(name: str) -> None:
     """However it is written."""
-    assert decide(dataclasses.replace(LOGIN, user=name), ORIGIN, NOW, Rules(grace=GRACE)) == refused(Reason.ANONYMOUS)
+    assert decide(LOGIN._replace(user=name), ORIGIN, NOW, Rules(grace=GRACE)) == refused(Reason.ANONYMOUS)
 
 
 @pytest.mark.parametrize("about", ["address", "account"])
@@ -180,7 +180,7 @@ def test_what_is_asked_of_an_address_or_an_account_alone_needs_nothing_else(abou
     """``explain`` asks so, where no login was seen: no reason comes from what is not known."""
     event = SessionEvent(LOGIN.kind, NOW.wall, "", CLIENT if about == "address" else None, None)
     if about == "account":
-        event = dataclasses.replace(event, user="alice")
+        event = event._replace(user="alice")
     _, rules, standing = scene(Reason.TLS, Reason.MECHANISM)
     rules = dataclasses.replace(rules, services=frozenset(("other",)))
     asked = walk(event, NOW, rules, standing, about)

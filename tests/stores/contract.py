@@ -1,6 +1,5 @@
 """What every store promises; each store's tests inherit it."""
 
-import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
@@ -71,8 +70,7 @@ class StoreContract:
 
     def test_what_was_granted_is_loaded_as_it_was(self, store: Store, clock: FakeClock) -> None:
         """Every field comes back, to the microsecond."""
-        odd = dataclasses.replace(
-            grant(SIX, clock.now(), 1799.999999, user="Ünï çode, with 'quotes' and \"more\""),
+        odd = grant(SIX, clock.now(), 1799.999999, user="Ünï çode, with 'quotes' and \"more\"")._replace(
             service="",
             rule="by hand",
             origin=Origin("/var/log/with blank.log", 2**40),
@@ -86,8 +84,8 @@ class StoreContract:
         store.write(
             granted(
                 grant(ONE, now, 100),
-                dataclasses.replace(grant(TWO, now, 100), expires_at=now.wall + timedelta(seconds=5000)),
-                dataclasses.replace(grant(SIX, now, 100), deadline=now.boottime + 5000),
+                grant(TWO, now, 100)._replace(expires_at=now.wall + timedelta(seconds=5000)),
+                grant(SIX, now, 100)._replace(deadline=now.boottime + 5000),
             )
         )
         clock.advance(100, microseconds=-1)
@@ -114,7 +112,7 @@ class StoreContract:
         """One is taken back, and the other, and those of other addresses, stay as they are."""
         now = clock.now()
         alice, bob = grant(ONE, now), grant(ONE, now, 900, user="bob")
-        held = dataclasses.replace(alice, rule="hold", session="dovecot session abc")
+        held = alice._replace(rule="hold", session="dovecot session abc")
         store.write(granted(alice, bob, held, grant(TWO, now)))
         assert len(store.load(now)) == 4
         assert sorted(map(repr, store.load_client(ONE, now))) == sorted(map(repr, (alice, bob, held)))
@@ -125,8 +123,7 @@ class StoreContract:
     def test_bytes_that_are_no_utf_8_keep_nothing_from_being_kept(self, store: Store, clock: FakeClock) -> None:
         """In a log's name, a session, a cursor, a reason: they come back as they were, and are found by them."""
         now, odd = clock.now(), "caf\udce9 \udcff\u202e"
-        held = dataclasses.replace(
-            grant(ONE, now, user=odd),
+        held = grant(ONE, now, user=odd)._replace(
             rule="hold",
             session=f"uw process {odd}",
             service=odd,
@@ -153,7 +150,7 @@ class StoreContract:
         """And the newest of one name counts."""
         now = clock.now()
         first = Tombstone("user", "m\udce9l", now.wall, now.wall)
-        second = dataclasses.replace(first, until=now.wall + timedelta(days=1), uid=0, why="lost \u202e phone")
+        second = first._replace(until=now.wall + timedelta(days=1), uid=0, why="lost \u202e phone")
         everybody = Tombstone("all", "", now.wall, now.wall)
         for each in (first, second, everybody):
             store.write(Batch(tombstones=[each]))
@@ -195,7 +192,7 @@ class StoreContract:
         """Either clock may be the one that tells two ends apart."""
         now = clock.now()
         first = grant(ONE, now)
-        later = dataclasses.replace(first, expires_at=first.expires_at + MICRO, why="later")
+        later = first._replace(expires_at=first.expires_at + MICRO, why="later")
         store.write(granted(first))
         store.write(granted(later))
         assert store.load(now) == [later]

@@ -1,6 +1,5 @@
 """``type = "sqlite"``."""
 
-import dataclasses
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -105,8 +104,11 @@ authorizations = st.builds(
     service=texts,
     login_at=times,
     format=texts,
-    origin=st.builds(Origin, source=texts, offset=st.integers(0, 2**63 - 1)),
+    origin=st.builds(Origin, source=texts, offset=st.integers(0, 2**63 - 1), cursor=texts),
     rule=texts,
+    session=texts,
+    uid=st.none() | st.integers(0, 2**32 - 1),
+    why=texts,
 )
 
 
@@ -151,7 +153,7 @@ def test_a_batch_that_fails_half_way_leaves_nothing(store: SqliteStore, path: Pa
 def test_what_cannot_be_written_as_sql_leaves_nothing_either(store: SqliteStore, clock: FakeClock) -> None:
     """A value that SQLite has no room for spoils its own batch, and the store goes on."""
     good, bad = grant(ONE, clock.now()), grant(TWO, clock.now())
-    bad = dataclasses.replace(bad, deadline=float("nan"))  # stored as NULL, and the column allows none
+    bad = bad._replace(deadline=float("nan"))  # stored as NULL, and the column allows none
     with pytest.raises(StoreError):
         store.write(granted(good, bad))
     assert store.load(clock.now()) == []
@@ -349,7 +351,7 @@ def test_reading_never_makes_a_store(path: Path, clock: FakeClock) -> None:
 
 def test_times_are_exact_to_the_microsecond(store: SqliteStore, clock: FakeClock) -> None:
     """No rounding lengthens a window."""
-    odd = dataclasses.replace(grant(ONE, clock.now()), expires_at=clock.now().wall + timedelta(seconds=9) - MICRO)
+    odd = grant(ONE, clock.now())._replace(expires_at=clock.now().wall + timedelta(seconds=9) - MICRO)
     store.write(granted(odd))
     assert store.load(clock.now())[0].expires_at == odd.expires_at
     store.purge(clock.advance(9, microseconds=-2))
