@@ -232,7 +232,9 @@ class Model:
         since = self._sure_until(at)
         self._read = [(read_at, login) for read_at, login in self._read if read_at > since]
         over = []
-        busy = {login.client for login in self.waiting}
+        busy = {
+            login.client for login in (*self.waiting, *self.uncommitted(at))
+        }  # what is read again may open something
         for address, client in self.clients.items():
             client.steps = [step for step in client.steps if step.at <= since][-1:] + [
                 step for step in client.steps if step.at > since

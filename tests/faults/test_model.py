@@ -171,8 +171,8 @@ def test_a_login_that_opened_nothing_may_be_read_again_too() -> None:
     stale = login(-30)
     model.written(stale, moment(1))
     model.settled(moment(1), at=1)
-    assert model.prune(at=1) == [ADDRESS]
     model.frozen_at = 1.0  # the disk is full
+    assert model.prune(at=9) == []
     assert model.uncommitted(at=9) == [stale]
     model.killed(moment(9), at=9)
     assert model.uncommitted(at=99) == [stale]
@@ -180,6 +180,27 @@ def test_a_login_that_opened_nothing_may_be_read_again_too() -> None:
     model.settled(moment(9), at=9)
     assert model.uncommitted(at=10) == [stale]
     assert model.uncommitted(at=11) == []
+    assert model.prune(at=11) == [ADDRESS]
+
+
+def test_a_login_that_was_stale_may_open_something_when_it_is_read_again() -> None:
+    """The clock was set back behind its first reading, and the daemon died before the place behind it was kept."""
+    for kept in (True, False):
+        model = started()
+        model.written(login(1), moment(1))
+        model.settled(moment(2, wall=30), at=2)
+        model.frozen_at = None if kept else 2.1  # the disk is full
+        late = 4 if kept else 3
+        model.looked(moment(late), at=late)
+        assert model.prune(at=late) == ([ADDRESS] if kept else [])
+        if kept:
+            continue
+        model.killed(moment(late), at=late)
+        model.frozen_at = None
+        model.began(moment(late), moment(late))
+        model.settled(moment(late), at=late)
+        client = model.clients[ADDRESS]
+        assert (client.least(moment(late)), client.most(moment(late))) == (0.0, 18.0)
 
 
 def test_what_was_in_the_store_at_one_crash_need_not_be_read_again_at_the_next() -> None:
