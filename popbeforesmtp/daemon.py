@@ -21,7 +21,7 @@ from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.recorder import Recorder
 
 _OWN_ADDRESSES_EVERY = 60.0  # seconds
-_RULES_EVERY = 1.0  # seconds
+_RULES_EVERY, _NO_RULES_EVERY = 1.0, 5.0  # seconds; where they name no file, as nearly always, nobody need be woken
 
 
 def run(
@@ -151,10 +151,12 @@ async def _watch_own_addresses(pipeline: Pipeline) -> None:
 async def _watch_rules(parts: Parts, pipeline: Pipeline) -> None:
     """Read the files of the rules again when they change; one that is wrong changes nothing, and is said once."""
     while True:
+        settings = parts.settings
+        if not settings.rules.files():
+            await asyncio.sleep(_NO_RULES_EVERY)
+            continue
         await asyncio.sleep(_RULES_EVERY)
         settings = parts.settings
-        if not settings.rules.files():  # as nearly always: no thread need be woken
-            continue
         stamps = await asyncio.to_thread(settings.rules.stamps)
         if settings is not parts.settings or not parts.rules_files.changed(stamps):
             continue
