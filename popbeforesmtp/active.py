@@ -127,9 +127,10 @@ class ActiveSet:
         """Let a client relay; the later end wins, so order and repetition change nothing."""
         client = authorization.client
         wall, boottime = _wall(authorization.expires_at), _micros(authorization.deadline)
-        left = min(wall - _wall(now.wall), boottime - _micros(now.boottime))
+        now_wall, now_boottime = _wall(now.wall), _micros(now.boottime)
+        left = min(wall - now_wall, boottime - now_boottime)
         before = self._ends.get(client)
-        left_before = 0 if before is None else _left(before, now)
+        left_before = 0 if before is None else min((before >> _BITS) - now_wall, (before & _BOOTTIME) - now_boottime)
         if left <= 0 or left_before >= left:
             return Change.NONE
         self._ends[client] = wall << _BITS | mark(authorization.user) << _MARK | boottime

@@ -7,7 +7,9 @@ on the whole active set is brought to it, again and again, until that works.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 from popbeforesmtp import maillog
 from popbeforesmtp.addresses import ClientAddress
@@ -33,7 +35,7 @@ class Publisher:
         self._active = active
         self._pending: dict[ClientAddress, datetime | None] = {}  # the last word on each: until when; None for gone
         self._whole = False
-        self._look = False
+        self._looking = False  # whether the thread was asked to, and has not yet
         self._gone_since: float | None = None  # when the first left whom the map may still hold
         self._wake = asyncio.Event()
         self._worker = Worker(f"map {access_map.name}")
@@ -81,9 +83,15 @@ class Publisher:
             self._wake.set()
 
     def check(self) -> None:
-        """Have it looked at whether the map is still ours, between two publishes; called now and then."""
-        self._look = True
-        self._wake.set()
+        """Publish what may wait for this, and have it looked at whether the map is still ours; called now and then.
+
+        Where all is well only the thread wakes up for it.
+        """
+        if self._pending:
+            self._wake.set()
+        if self.trouble is None and not self._whole and not self._looking:
+            self._looking = True
+            self._worker.post(partial(self._look, asyncio.get_running_loop()))
 
     def says(self, client: ClientAddress, otherwise: str) -> str:
         """Say what the map says of a client, as far as we wrote it; ``otherwise`` of those that are not in it."""
@@ -108,7 +116,6 @@ class Publisher:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        self._look = False
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await (self.empty() if empty else self._publish())
@@ -158,21 +165,27 @@ class Publisher:
             maillog.failed(f"{self.name}: holds nobody until it can be written again")
             self._gone_since = None
 
-    async def _look_after(self) -> None:
-        """See whether the map was removed, replaced or written to by somebody else; then it may hold anybody."""
-        look, self._look = self._look, False
-        if not look or self.trouble is not None or self._whole:
-            return
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See, in the thread, whether the map was removed, replaced or written to by somebody else."""
+        self._looking = False
+        why = "gone, or changed by somebody else"
         try:
-            lost = await self._worker.do(self._map.lost)
-        except MapError:
-            self.owe()
-            raise
-        if lost:
-            maillog.trouble(f"{self.name} is gone, or was changed by somebody else")
-            self.trouble = "gone, or changed by somebody else"
-            self._gone_since = asyncio.get_running_loop().time()
-            self._whole = True
+            if not self._map.lost():
+                return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the map must be made true in the end
+            why = str(error)
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(self._lost, why)
+
+    def _lost(self, why: str) -> None:
+        """Bring all to a map that may hold anybody."""
+        if self._task is None or self._task.done():  # it was closed meanwhile
+            return
+        if self.trouble is None:
+            maillog.trouble(f"{self.name}: {why}")
+            self.trouble = why
+        self._gone_since = self._gone_since or asyncio.get_running_loop().time()
+        self.owe()
 
     async def _publish(self) -> bool:
         """Bring what is pending to the map, and say whether there was anything.
@@ -180,7 +193,6 @@ class Publisher:
         Where that fails, the whole active set is owed.
         """
         self._wake.clear()
-        await self._look_after()
         pending, self._pending = self._pending, {}
         whole, self._whole = self._whole, False
         gone_since, self._gone_since = self._gone_since, None

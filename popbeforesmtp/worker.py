@@ -49,6 +49,10 @@ class Worker:
         self._tasks.put(task)
         return await done
 
+    def post(self, task: Callable[[], None]) -> None:
+        """Do something in the thread that raises nothing, behind all that was asked before, and tell nobody."""
+        self._tasks.put(task)
+
     def stop(self) -> None:
         """End when all that was asked is done."""
         self._tasks.put(None)

@@ -193,6 +193,44 @@ def test_a_map_that_is_gone_is_made_again(said: list[str]) -> None:
     assert len([line for line in said if "gone" in line]) == 1
 
 
+def test_a_look_at_a_map_that_is_as_it_was_wakes_nobody() -> None:
+    """Each second of each idle day it is one; and however often it is asked for, one waits."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        await stage.begin()
+        looks: list[bool] = []
+        stage.map.lost = lambda: looks.append(True) or False  # type: ignore[method-assign, func-returns-value]
+        for _ in range(3):
+            stage.publisher.check()
+        await stage.publisher._worker.do(lambda: None)
+        assert looks
+        assert not stage.publisher._wake.is_set()
+        stage.publisher.check()
+        await stage.publisher._worker.do(lambda: None)
+        assert len(looks) > 1
+        await stage.publisher.close()
+        assert stage.map.attempts == [{A}]
+
+    play(scene)
+
+
+def test_a_look_that_ends_after_the_end_changes_nothing(said: list[str]) -> None:
+    """Who closed the map is not told that it is gone."""
+
+    async def scene() -> None:
+        stage = Stage(A)
+        await stage.begin()
+        await stage.publisher.close()
+        stage.map.holds = None
+        stage.publisher._look(asyncio.get_running_loop())  # as its thread may, which ends a little later
+        await asyncio.sleep(0)
+        assert stage.publisher.trouble is None
+
+    play(scene)
+    assert not [line for line in said if "gone" in line]
+
+
 def test_a_map_that_cannot_be_told_again_is_owed_all(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
     """It may have lost more than what failed; that is trouble as any other, and mended as any other."""
 
@@ -202,7 +240,7 @@ def test_a_map_that_cannot_be_told_again_is_owed_all(monkeypatch: pytest.MonkeyP
         with monkeypatch.context() as patched:
             patched.setattr(stage.map, "lost", _no_such_table)
             stage.publisher.check()
-            await until(lambda: stage.publisher.trouble == "no such table")
+            await until(lambda: any("no such table" in line for line in said))
         await until(lambda: stage.publisher.trouble is None)
         assert stage.map.attempts == [{A, B}, {A, B}]
         await stage.publisher.close()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from popbeforesmtp import detect, privileges, survey, wiring
 from popbeforesmtp.clock import Clock
@@ -16,6 +15,7 @@ from popbeforesmtp.errors import PopBeforeSmtpError, UnavailableError
 from popbeforesmtp.links import _access
 from popbeforesmtp.links._postfix import Postfix, read_postfix
 from popbeforesmtp.survey import Survey
+from popbeforesmtp.wiring.sources import zone_of
 
 _OTHERS = ("exim", "sendmail")  # mail servers that cannot be on one machine with Postfix
 
@@ -110,7 +110,7 @@ class Machine:
         now, surveys = self.clock.now().wall, {}
         for section, path in self.logs:
             zone = section.values.get("timezone")
-            header = wiring.line_reader(journal=False, zone=None if zone is None else ZoneInfo(str(zone)))
+            header = wiring.line_reader(journal=False, zone=zone_of(zone, section))
             try:
                 surveys[str(path)] = survey.look(survey.tail(path), header, wiring.engine(), now)
             except OSError:

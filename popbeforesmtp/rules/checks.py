@@ -127,7 +127,7 @@ PROOF: tuple[Check, ...] = (
 )
 """What makes a login somebody's proof of who they are, whether it opens relay or not."""
 
-CHECKS: tuple[Check, ...] = (
+WITHOUT_LIMITS: tuple[Check, ...] = (
     *PROOF,
     Check("younger than its grace period", _stale),
     Check("the address may be authorized at all", _never, ("address",)),
@@ -138,6 +138,11 @@ CHECKS: tuple[Check, ...] = (
     Check("the mechanism opens relay", _mechanism),
     Check("the account is not denied", _denied, ("account",)),
     Check("the account opens relay", _account, ("account",)),
+)
+"""All that is asked where there are no limits."""
+
+CHECKS: tuple[Check, ...] = (
+    *WITHOUT_LIMITS,
     Check("few enough accounts on the address", _within(too_many_accounts), ("address",)),
     Check("few enough addresses of the account", _within(too_many_addresses), ("account",)),
     Check("few enough clients let in within the last minute", _within(too_many_of_late), ("address",)),

@@ -4,10 +4,10 @@ from popbeforesmtp.addresses import ClientAddress
 from popbeforesmtp.clock import Moment
 from popbeforesmtp.model import Authorization, Decision, EventKind, Origin, Reason, SessionEvent, Verdict
 from popbeforesmtp.rules.bars import bar, tombstones_of
-from popbeforesmtp.rules.checks import CHECKS, PROOF, Case
+from popbeforesmtp.rules.checks import CHECKS, PROOF, WITHOUT_LIMITS, Case
 from popbeforesmtp.rules.grants import authorize
 from popbeforesmtp.rules.limits import ALONE, Standing
-from popbeforesmtp.rules.ruleset import Rules
+from popbeforesmtp.rules.ruleset import NO_LIMITS, Rules
 
 _IGNORE = Decision(Verdict.IGNORE)
 
@@ -28,7 +28,7 @@ def decide(
     if event.kind is not EventKind.LOGIN or event.client is None:
         return _IGNORE
     case = Case(event, event.client, event.user or "", now, rules, standing, held)
-    for check in CHECKS:
+    for check in WITHOUT_LIMITS if rules.limits == NO_LIMITS else CHECKS:
         reason = check.refuses(case)
         if reason is not None:
             return Decision(Verdict.REFUSE, reason)

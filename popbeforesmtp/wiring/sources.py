@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime, tzinfo
 
 from popbeforesmtp import sources
 from popbeforesmtp.config import Section
@@ -79,10 +78,12 @@ def chosen_formats(value: object, section: Section, own: Mapping[str, str]) -> l
     return [known[name] for name in value]
 
 
-def zone_of(value: object, section: Section) -> ZoneInfo | None:
+def zone_of(value: object, section: Section) -> tzinfo | None:
     """Return the zone of stamps that name none; None for this machine's. Raises ConfigError."""
     if value is None:
         return None
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # takes its time, and few logs need it
+
     try:
         return ZoneInfo(str(value))
     except (ZoneInfoNotFoundError, ValueError, OSError):
