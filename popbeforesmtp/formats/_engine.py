@@ -23,7 +23,7 @@ LONGEST_LINE = 16384
 
 _CONTROL = bytes((*range(32), 127))
 _PID = re.compile(rb"\[[0-9]{1,10}\]: ")
-_ADDRESSES = 4096
+_ADDRESSES = 2048
 """Addresses whose canonical text is remembered: clients come again, and it takes five times as long to find out."""
 _LOGOUT = SessionEvent(EventKind.LOGOUT, None, "")
 _found = partial(tuple.__new__, Found)  # in half the time that Found(…) takes
