@@ -76,6 +76,10 @@ _TRACE = re.compile(rb"[0-9]{4} \[[0-9]{1,10}\] ")
 _PRIORITY = re.compile(rb"<[0-9]{1,3}>(?=[0-9A-Z])")
 _CONTAINER = re.compile(rb"(stdout|stderr) ([FP]) ")  # k8s-file, CRI
 _RFC3339 = re.compile(STAMPS["rfc3339"])
+_NGINX = re.compile(OWN_STAMPS["nginx"])
+_OF_THE_LINE = re.compile(
+    rb"(?<![^ ])(?:%b|%b |\[ID [0-9]{1,6}+ [a-z0-9]{2,8}+\.[a-z]{3,7}+\] )" % (_BRACKETED, _FACILITY)
+)
 _TIMES = re.compile(rb"message repeated [0-9]{1,10} times: \[ ")
 _UNCUT = 799  # rsyslog, ratelimit.c: "[%.800s]", with the blank. What may have lost its end proves nothing.
 
@@ -168,7 +172,8 @@ class HeaderReader:
             _, host, program, process = match.groups()
             program, text = program if program != b"-" and _PROGRAM.fullmatch(program) else b"", line[match.end() :]
             if program == host:  # nginx writes its host where the tag should be, and its tag into the text
-                program, text = split_tag(text) or (program, text)
+                tagged = split_tag(text)  # others write services there, and may run on a host of their own name
+                program, text = tagged if tagged and _NGINX.match(tagged[1]) else (program, text)
             return self._finish(program, text, b"%b %b[%b]: " % (host, program, process))
         match = _PRIORITY.match(line)
         if match is not None:
@@ -202,7 +207,7 @@ class HeaderReader:
 
         Who makes a line so long that it is cut chooses with what its second piece begins.
         """
-        outer = self._time
+        outer, line = self._time, line.removesuffix(b"\r")  # a terminal's: `tty: true`, as mailcow's Dovecot has it
         if not whole or stream in self._unfinished:
             (self._unfinished.discard if whole else self._unfinished.add)(stream)
             return LogMessage(outer, b"", line)
@@ -212,6 +217,14 @@ class HeaderReader:
         time = None if outer is None or message.time is None else min(outer, message.time)
         self.previous = time or self.previous
         return LogMessage(time, message.program, message.text, None, message.writer)
+
+
+def process_of(writer: bytes) -> bytes:
+    """Return the host, tag and process id of a `LogMessage.writer` that are the same for all lines of one process.
+
+    The severity differs from line to line, and strangers may choose it; Solaris numbers messages.
+    """
+    return _OF_THE_LINE.sub(b"", writer)
 
 
 def split_tag(text: bytes) -> tuple[bytes, bytes] | None:

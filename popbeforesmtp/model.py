@@ -44,7 +44,7 @@ class LogMessage(NamedTuple):
     program: bytes | None  # exact syslog tag; None in a server's own log file, which has none
     text: bytes  # all that stands behind the header
     sender: Sender | None = None  # None in a file, which cannot tell
-    writer: bytes = b""  # host, tag and process id as the header has them: the same for all lines of one process
+    writer: bytes = b""  # host, tag and process id as the header has them; see header.py, `process_of`
 
 
 class EventKind(StrEnum):

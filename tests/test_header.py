@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from popbeforesmtp.header import COMMON, HOST, PROGRAM, TAG_END, HeaderReader, split_tag
+from popbeforesmtp.header import COMMON, HOST, PROGRAM, TAG_END, HeaderReader, process_of, split_tag
 from popbeforesmtp.model import LogMessage
 from popbeforesmtp.stamps import OWN_STAMPS, STAMPS
 from tests.headers import BERLIN, FORGED, NAMES, NOW, STRUCTURED, ZONED, ZONELESS, docker, plain, read, unhurried
@@ -70,6 +70,31 @@ def test_a_tag_without_host_and_process_is_left_to_who_knows_the_programs() -> N
 def test_a_header_without_a_time_is_a_header(line: bytes) -> None:
     """The monotonic clock and RFC 5424's nil stamp say nothing of when."""
     assert plain(read(line)) == LogMessage(None, b"dovecot", b"hello")
+
+
+def test_a_host_may_be_called_as_its_program() -> None:
+    """As in containers: then the text says no program; only nginx writes its tag where others begin to speak."""
+    line = b"<22>1 2026-11-22T12:00:00Z dovecot dovecot - - - "
+    assert plain(read(line + b"imap-login: Login: x")) == LogMessage(NOW, b"dovecot", b"imap-login: Login: x")
+    nginx = b"2026/11/22 12:00:00 [info] 12#12: *5 x"
+    assert plain(read(line + b"nginx: " + nginx)) == LogMessage(NOW, b"nginx", nginx)
+
+
+@pytest.mark.parametrize(
+    ("writer", "process"),
+    [
+        (b"mx1 popa3d[12]: ", b"mx1 popa3d[12]: "),
+        (b"mx1 popa3d[12]: [ID 654321 mail.info] ", b"mx1 popa3d[12]: "),
+        (b"mx1 mail.info popa3d[12]: ", b"mx1 popa3d[12]: "),
+        (b"mail.debug popa3d[12]: ", b"popa3d[12]: "),
+        (b"<mail.info> mx1 popa3d[12]: ", b"mx1 popa3d[12]: "),
+        (b"mx1 <191> popa3d[12]: ", b"mx1 popa3d[12]: "),
+        (b"mx1.mail.info popa3d[12]: ", b"mx1.mail.info popa3d[12]: "),
+    ],
+)
+def test_a_process_is_the_same_at_whatever_severity_it_speaks(writer: bytes, process: bytes) -> None:
+    """Or lines that belong together would not be read together."""
+    assert process_of(writer) == process
 
 
 def test_a_unit_stands_where_the_tag_does() -> None:

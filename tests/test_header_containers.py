@@ -96,6 +96,15 @@ def test_docker_s_attributes_may_be_there() -> None:
     assert plain(read(line.encode())) == LogMessage(NOW, None, b"d[1]: x")
 
 
+def test_a_terminal_s_line_end_is_no_part_of_the_line() -> None:
+    """Docker's `tty: true`, as mailcow has it for Dovecot, writes CR LF; a CR before that stays in the line."""
+    said = b"Nov 22 11:00:00 abc dovecot: imap-login: x"
+    for line in (docker(said + b"\r\n", NOW), cri(said + b"\r", "F")):
+        assert read(line).text == b"imap-login: x"
+    assert read(docker(said + b"\r\r\n", NOW)).text == b"imap-login: x\r"
+    assert read(said + b"\r").text == b"imap-login: x\r"
+
+
 def test_a_container_s_line_inside_of_another_is_only_text() -> None:
     """Headers of containers do not nest, however deep somebody writes them."""
     line = docker(FORGED + b"\n", NOW)

@@ -1,6 +1,7 @@
 """What Dovecot's lines are made of, as patterns: the variables of its settings, and the words that its servers say."""
 
 ADDRESS = r"[0-9A-Fa-f.:]{2,45}"
+"""It gives back a colon that belongs to what follows: a port, or the text between elements and message."""
 
 _CIPHER = (
     r"(?:[A-Za-z]{3,4}v[0-9.]{1,3}[ ]with[ ]cipher[ ][A-Za-z0-9_-]{1,64}[ ]\([0-9]{1,4}/[0-9]{1,4}[ ]bits\)"
@@ -17,7 +18,7 @@ RIP = "rip"
 # What stands for each variable; name and address are made where they are used. login-common/client-common.c.
 SHAPES = {
     "mechanism": r"(?P<mechanism>[A-Za-z0-9_-]{1,40}+)",
-    "lip": ADDRESS + "+",
+    "lip": ADDRESS,
     "port": _PORT,
     "pid": PID,
     "service": r"(?:pop3|imap|sieve|managesieve|submission)",

@@ -205,8 +205,7 @@ def _shape(element: list[_Part], place: int, event: str, *, proxied: bool) -> st
             else r"(?P<user>[^\x00-\x1f\x7f<>,=()\[\]:;]{1,340}+|[^\x00-\x1f\x7f]{1,340})"
         )
     if part.kind == RIP:
-        followed = place + 1 < len(element) and element[place + 1].text.startswith(":")
-        return f"(?P<address>{ADDRESS}{'' if followed else '+'})"
+        return f"(?P<address>{ADDRESS})"
     if part.kind == "secured" and event == "failure":
         return r"(?:secured|TSL|TLS(?:[ ]handshaking)?(?::[ ][^<>,\n]{1,300}+)?)"
     return SHAPES[part.kind] if part.kind else _literal(part.text)

@@ -14,7 +14,7 @@ from popbeforesmtp.entry import EntryReader
 from popbeforesmtp.formats import LONGEST_LOGIN, Blend, Found, Kind
 from popbeforesmtp.formats._blend import blend
 from popbeforesmtp.formats._format import Format, Pattern
-from popbeforesmtp.header import split_tag
+from popbeforesmtp.header import process_of, split_tag
 from popbeforesmtp.model import EventKind, LogMessage, Sender, SessionEvent
 from popbeforesmtp.sieve import EntrySieve, Sieve
 
@@ -96,7 +96,10 @@ class Engine:
         if message.program is not None or self._insecure:
             return None
         for known in self.formats:
-            if known.forgeable and any(pattern.match.fullmatch(message.text) for pattern in known.patterns):
+            if known.forgeable and (
+                (known.sign is not None and known.sign.match(message.text))
+                or any(pattern.match.fullmatch(message.text) for pattern in known.patterns)
+            ):
                 return known.forgeable
         return None
 
@@ -230,7 +233,12 @@ class Engine:
         """
         cuts = [known.cut for known in self._by_program.get(program, ()) if known.cut is not None]
         ends = any(cut.ends.search(message.text) for cut in cuts)
-        return {"writer": message.writer, "cut": bool(cuts) and not ends, "ends": ends, "size": len(message.text)}
+        return {
+            "writer": process_of(message.writer),
+            "cut": bool(cuts) and not ends,
+            "ends": ends,
+            "size": len(message.text),
+        }
 
     def _is_genuine(self, name: str, sender: Sender) -> bool:
         profile = self._formats[name].journal
@@ -252,7 +260,7 @@ def _key(kind: Kind, groups: _Groups, client: ClientAddress | None, writer: byte
 
 def _process(writer: bytes) -> str | None:
     """Name the process that wrote a line; None where its header does not."""
-    return f"process {_text(writer)}" if _PID.search(writer) else None
+    return f"process {_text(process_of(writer))}" if _PID.search(writer) else None
 
 
 def _may_be(pattern: Pattern, text: bytes) -> bool:

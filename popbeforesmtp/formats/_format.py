@@ -19,6 +19,7 @@ _KEYS = {
     "programs",
     "own_log",
     "forgeable",
+    "sign",
     "warning",
     "refused",
     "owners",
@@ -112,6 +113,7 @@ class Format:
     programs: tuple[bytes, ...]  # exact syslog tags
     own_log: bool  # whether it can also write a log file by itself, without tags
     forgeable: str  # why its own log cannot be believed; empty where it can
+    sign: re.Pattern[bytes] | None  # what a line of that log begins with, whatever it says
     warning: str  # what no reader of its log can exclude, beyond what holds for every log; said at the start
     refused: tuple[str, ...]  # names of logs of the server that strangers can write lines into
     owners: tuple[str, ...]  # who may own its own log, besides root and the syslog daemon
@@ -194,6 +196,7 @@ def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -
             programs=tuple(_bytes(program) for program in _list(data["programs"])),
             own_log=bool(data.get("own_log", False)),
             forgeable=str(data.get("forgeable", "")),
+            sign=compiled(_bytes(data["sign"])) if "sign" in data else None,
             warning=str(data.get("warning", "")),
             refused=tuple(str(path) for path in _list(data.get("refused", []))),
             owners=tuple(str(owner) for owner in _list(data.get("owners", []))),

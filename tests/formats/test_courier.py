@@ -109,6 +109,24 @@ def test_no_name_makes_a_login(name: str) -> None:
     assert [event for _, event in read(records(name), ENGINE) if event.kind is EventKind.LOGIN] == []
 
 
+@pytest.mark.parametrize(
+    ("cut", "rest"),
+    [
+        ("mx1 mail.info imapd: ", "mx1 mail.debug imapd: "),  # busybox; AIX writes mail:info
+        ("mx1 mail:info imapd: ", "mx1 mail:err imapd: "),
+        ("mail.info imapd: ", "mail.err imapd: "),  # busybox -S
+        ("<mail.info> mx1 imapd: ", "<mail.err> mx1 imapd: "),  # FreeBSD
+        ("<2.6> mx1 imapd: ", "<2.3> mx1 imapd: "),
+        ("mx1 imapd: [ID 702911 mail.info] ", "mx1 imapd: [ID 214242 mail.error] "),  # Solaris
+    ],
+)
+def test_a_rest_of_another_severity_is_the_rest_all_the_same(cut: str, rest: str) -> None:
+    """The logger finds "ERR:" in front of a piece too, so a stranger chooses it."""
+    lines = [f"Nov 22 07:14:00 {cut}LOGIN FAILED, user={'A' * 486}", f"Nov 22 07:14:00 {rest}{CHOSEN}, protocol=IMAP"]
+    events = read([line.encode() for line in lines], ENGINE)
+    assert [event.kind for _, event in events] == [EventKind.FAILURE]
+
+
 def test_another_programs_login_is_believed_behind_a_cut_record() -> None:
     """Strangers must not keep everybody out."""
     login = b"Nov 22 07:14:01 mx1 imapd: LOGIN, user=bob, ip=[192.0.2.1], port=[5], protocol=IMAP"

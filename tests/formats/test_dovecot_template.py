@@ -49,6 +49,11 @@ def read(text: str, word: str = FORMAT, elements: str = ELEMENTS, prefix: str = 
         (FORMAT, "session=<%{session}> user=<%u> rip=%r:%b", "Login: session=<a>, user=<alice>, rip=192.0.2.1:1055"),
         (FORMAT, "session=<%{session}> user=<%u> rip=%r:%b", "Login: user=<alice>, rip=192.0.2.1:1055"),
         (FORMAT, "%u rip=[%r] 100%% %s", "Login: alice, rip=[192.0.2.1], 100%, imap"),
+        (FORMAT, "user=<%u> rip=%r lip=%l:%a", "Login: user=<alice>, rip=192.0.2.1, lip=192.0.2.9:143"),
+        (FORMAT, "rip=%r lip=%l:%a user=<%u>", "Login: rip=192.0.2.1, lip=2001:db8::9:993, user=<alice>"),
+        ("%s: %$", "user=<%u> rip=%r", "user=<alice>, rip=192.0.2.1: Login"),
+        ("%s: %$", ELEMENTS, "user=<alice>, method=PLAIN, rip=192.0.2.1, lip=192.0.2.9: Login"),
+        ("%s: %$", ELEMENTS, "user=<alice>, method=PLAIN, rip=192.0.2.1, lip=2001:db8::: Login"),
     ],
 )
 def test_a_login_is_read_by_the_settings_it_was_written_by(word: str, elements: str, text: str) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from popbeforesmtp.formats._engine import Engine
 from popbeforesmtp.formats._format import load
+from popbeforesmtp.header import HeaderReader
 from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 from tests.formats.anatomy import tree_of
 
@@ -130,6 +131,26 @@ def test_nginx_is_read_for_pop_and_imap_only(port: int) -> None:
 def test_nginx_is_not_read_from_its_own_log() -> None:
     """A client writes whole lines into it."""
     assert load("nginx").forgeable
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'[info] 12#12: *5 client login failed: "no" while in http auth state, server: 0.0.0.0:587',
+        b'[info] 12#12: *5 client login failed: "no" while in http auth state, server: 0.0.0.0:1143',
+        b"[error] 12#0: *5 auth http server 127.0.0.1:80 timed out while in http auth state, server: 0.0.0.0:143",
+        b'[notice] 1#1: using the "epoll" event method',
+    ],
+)
+def test_nginx_s_own_log_is_known_by_any_of_its_lines(line: bytes) -> None:
+    """On whatever port the name was sent behind which a line of another server follows."""
+    engine = Engine([load("nginx"), load("dovecot")])
+    message = HeaderReader(UTC).read(b"2026/11/22 23:50:00 " + line, NOW)
+    assert message is not None
+    assert engine.forgeable(message) == load("nginx").forgeable
+    syslogged = HeaderReader(UTC).read(b"Nov 22 23:50:00 mx1 nginx: 2026/11/22 23:50:00 " + line, NOW)
+    assert syslogged is not None
+    assert engine.forgeable(syslogged) is None
 
 
 def test_perditions_managesieve_is_not_read() -> None:
