@@ -1,7 +1,8 @@
 """From a source's lines to events: header, format, sessions, and what is remembered between the lines of each log."""
 
+import json
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -18,6 +19,7 @@ from popbeforesmtp.sources import Source
 
 _HELD = 1_048_576  # bytes for which the place is not kept, at most, while lines wait for others
 _IDLE = 5.0  # seconds from when nothing more came: then the past has been read; journalctl takes a while to begin
+_DOUBTED = "doubted"  # what a place begins with behind which somebody is doubted
 _LOGS = 1000  # logs of one source that are remembered at most
 
 
@@ -59,6 +61,23 @@ class Reading:
         return self.header.unfinished or self.sessions.unsettled
 
 
+def write_place(checkpoint: str, doubted: Mapping[str, list[bytes]]) -> str:
+    """Write down a place, with the writers of each log that were doubted there."""
+    if not doubted:
+        return checkpoint
+    return json.dumps(
+        {_DOUBTED: {log: [writer.decode("latin-1") for writer in doubted[log]] for log in doubted}, "place": checkpoint}
+    )
+
+
+def read_place(text: str) -> tuple[str, dict[str, list[bytes]]]:
+    """Read what was written down: the source's checkpoint, and who was doubted."""
+    if not text.startswith(f'{{"{_DOUBTED}":'):
+        return text, {}
+    data = json.loads(text)
+    return data["place"], {log: [name.encode("latin-1") for name in names] for log, names in data[_DOUBTED].items()}
+
+
 @dataclass(slots=True, eq=False)
 class Followed:
     """A source, and what is remembered of it."""
@@ -77,6 +96,7 @@ class Followed:
     forgeable: str | None = None  # why nothing is believed that stands in it
     holds: Holds = field(default_factory=Holds)
     held: Sequence[Authorization] = ()  # sessions that were open before a restart
+    doubted: Mapping[str, list[bytes]] = field(default_factory=dict)  # by log: writers that were doubted then
     ends: bool = False  # whether it matters when a session ends
     _readings: OrderedDict[str, Reading] = field(default_factory=OrderedDict)
     _idle_since: float | None = None  # when nothing came for the first time, seconds of CLOCK_BOOTTIME
@@ -95,13 +115,17 @@ class Followed:
         if reading is None:
             reading = self._readings[block.log] = self.open_reading()
             reading.mind_ends(ends=self.ends)
+            log = block.log or self.source.name
+            reading.sessions.doubt(self.doubted.get(log, ()))
             for held in self.held:
-                if held.origin.source == (block.log or self.source.name):
+                if held.origin.source == log:
                     self.holds.restore(held)
                     name, _, key = held.session.partition(" ")
                     reading.sessions.reopen(name, key, held.client)
             if len(self._readings) > _LOGS:
                 self._readings.popitem(last=False)
+        if block.gap:
+            reading.sessions.pass_gap()
         return reading
 
     def candidates(self, reading: Reading, data: bytes, now: datetime) -> Iterable[tuple[int, int]]:
@@ -134,8 +158,8 @@ class Followed:
             reading.sieve.met(message.program)
         return None
 
-    def read_to(self, reading: Reading, block: Block, unknown: int, now: Moment) -> bool:
-        """Take in that a block was read, with so many unknown headers; say whether its place may be kept."""
+    def read_to(self, reading: Reading, block: Block, unknown: int, now: Moment) -> str:
+        """Take in that a block was read, with so many unknown headers; return the place to keep, empty for none."""
         lines = block.data.count(b"\n")
         if lines:
             self.counts["lines"] += lines
@@ -146,7 +170,13 @@ class Followed:
         # Whoever goes on from here would not know how to read what comes next: let them begin earlier.
         unsettled = any(each.unsettled for each in self._readings.values())
         self._held = self._held + len(block.data) if unsettled else 0
-        return bool(block.checkpoint) and (not self._held or self._held > _HELD)
+        if not block.checkpoint or 0 < self._held <= _HELD:
+            return ""
+        return write_place(block.checkpoint, self._doubted() if unsettled else {})
+
+    def _doubted(self) -> dict[str, list[bytes]]:
+        logs = ((log or self.source.name, each.sessions.doubted) for log, each in self._readings.items())
+        return {log: writers for log, writers in logs if writers}
 
     def caught_up(self, now: Moment) -> None:
         """Take in that there is nothing more to read at present; from a while after the first time on, all is new."""

@@ -21,6 +21,7 @@ class Block(NamedTuple):
     offset: int  # bytes of the log before it
     checkpoint: str  # from where to go on after it, in the source's own words
     log: str = ""  # the file that it stands in, where the source's name does not say
+    gap: bool = False  # lines before it were passed by, for they are too old to matter by themselves
 
 
 class Sender(NamedTuple):

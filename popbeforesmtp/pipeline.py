@@ -236,8 +236,9 @@ class Pipeline:
                 self.windows.counts["errors"] += 1
                 maillog.broken_line(log, offset, error)
         unknown = followed.counts["unknown headers"] - unknown
-        if followed.read_to(reading, block, unknown, self._clock.now()):
-            self.windows.recorder.read_to(followed.source.name, block.checkpoint, reading.header.previous)
+        place = followed.read_to(reading, block, unknown, self._clock.now())
+        if place:
+            self.windows.recorder.read_to(followed.source.name, place, reading.header.previous)
 
     def _hear(self, followed: Followed, event: SessionEvent, origin: Origin) -> None:
         """Take in what a server reports of a session."""

@@ -6,6 +6,7 @@ the logger cannot but be in step again.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
@@ -72,11 +73,26 @@ class Sessions:
         self._early: OrderedDict[_Key, datetime] = OrderedDict()  # logouts whose login may still come
         self._waiting: OrderedDict[_Key, _Connection] = OrderedDict()
         self._doubted: OrderedDict[bytes, _Doubt] = OrderedDict()  # by writer
+        self._met: set[bytes] | None = None  # writers since lines were passed by; None where none were
 
     @property
     def unsettled(self) -> bool:
         """Whether what comes next may mean something only because of lines that were read before."""
         return bool(self._waiting or self._doubted)
+
+    @property
+    def doubted(self) -> list[bytes]:
+        """The writers whose records may be pieces of lines."""
+        return list(self._doubted)
+
+    def doubt(self, writers: Iterable[bytes]) -> None:
+        """Doubt these, as before a restart."""
+        for writer in writers:
+            _remember(self._doubted, writer, _Doubt(None), _WAITING)
+
+    def pass_gap(self) -> None:
+        """Take in that lines were passed by: any writer that is met from now on may have been cut in them."""
+        self._met = set()
 
     def reopen(self, format_name: str, key: str, client: ClientAddress) -> None:
         """Remember a session that was open before a restart."""
@@ -134,12 +150,25 @@ class Sessions:
         if doubt is not None and doubt.clears(event):
             del self._doubted[event.writer]
             doubt = None
+        elif doubt is None and self._may_have_been_cut(event):
+            doubt = _Doubt(None)
+            doubt.clears(event)
+            _remember(self._doubted, event.writer, doubt, _WAITING)
         rest = doubt is not None and doubt.rest > 0
         if event.cut:
             _remember(self._doubted, event.writer, _Doubt(event.time), _WAITING)
         elif doubt is not None:
             doubt.rest = 0 if event.ends else max(0, doubt.rest - 1)
         return doubt is None or (event.kind is EventKind.FAILURE and not rest)
+
+    def _may_have_been_cut(self, event: SessionEvent) -> bool:
+        """Say whether nobody has seen what a writer wrote before, of those whose records may be cut."""
+        if self._met is None or not (event.cut or event.ends) or event.writer in self._met:
+            return False
+        if len(self._met) >= _WAITING:
+            self._met.clear()
+        self._met.add(event.writer)
+        return True
 
     def _connect(self, key: _Key | None, event: SessionEvent) -> None:
         if key is None or event.client is None or event.time is None:

@@ -1,5 +1,6 @@
 """Finds and opens the files that one log was written to, oldest first."""
 
+import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -25,6 +26,9 @@ _AT_MOST = 100
 _TRIES = 20
 """How often the rotated files are listed anew that were renamed meanwhile."""
 
+_LOOK_BACK = 1_048_576
+"""Bytes before the window that are read where they may tell how to read what is in it."""
+
 _FAR = 16 * 1024 * 1024
 """Bytes behind a checkpoint from which on it is worth looking where the window begins."""
 
@@ -39,6 +43,7 @@ class History:
         zone: tzinfo | None = None,
         owners: tuple[str, ...] | None = None,
         finished: Iterable[Place] = (),
+        together: Iterable[str] = (),
     ) -> None:
         self.notices: list[str] = []
         self.finished = Finished(finished)
@@ -46,6 +51,8 @@ class History:
         self._since = since
         self._zone = zone
         self._owners = owners
+        # Without a process id, or in RFC 5424. A line that only looks like one costs a megabyte that is read once.
+        self._together = [f" {tag}{end}".encode() for tag in together for end in (": ", " - ")]
         self._made_at = time.monotonic()
         self._damaged: set[tuple[int, int]] = set()
         self._said: set[tuple[int, int]] = set()  # files that it was said of that they cannot be read
@@ -160,9 +167,19 @@ class History:
             whole = "whole" if begin == 0 else "from where it was left off"
             self.notices.append(f"{log.path} is read {whole}: the stamps of its lines are not in order")
             return
+        start = self._before(log, begin, start)
         log.go_to(start)
+        log.gap = start > begin
         passed = f"; {start - begin} bytes of older lines are passed by" if start > begin else ""
         self.notices.append(f"reading {log.path} from offset {start} on, for the lines since {local(since)}{passed}")
+
+    def _before(self, log: OpenLog, begin: int, start: int) -> int:
+        """Return a place some way before the start, where lines stand that may tell how to read those behind it."""
+        at = max(begin, start - _LOOK_BACK)
+        data = os.pread(log.descriptor, start - at, at)
+        if not any(tag in data for tag in self._together):
+            return start
+        return at if at == begin else at + data.find(b"\n") + 1
 
     def let_go(self, log: OpenLog) -> None:
         """Close a file that was read to its end, and remember that."""

@@ -41,6 +41,7 @@ class OpenLog:
         self.identity = (status.st_dev, status.st_ino)
         self.packed = path.suffix in UNPACK
         self.since: datetime | None = None  # what was written before is to be passed by
+        self.gap = False  # lines in front of the offset were passed by
         self.offset = 0
         self.known = 0  # bytes before the offset that come with what stands behind it
         self.lost = False  # it is not the file that its place was in, after all

@@ -42,18 +42,22 @@ def open_source(
     zone: tzinfo | None = None,
     owners: tuple[str, ...] = (),
     insecure: bool = False,
+    together: tuple[str, ...] = (),
 ) -> Source:
     """Follow the log file at ``path``, or all that match it where it is a pattern, from the checkpoint on.
 
     Without one, from the first line at or after ``since`` on (aware), else from the beginning; ``zone`` is that of
     stamps that name none, None for this machine's. No file need be there yet. ``owners`` may write it besides root and
-    the syslog daemon; ``insecure`` lets everybody. Raises NotPermittedError where the file is there and cannot be read,
-    or may be written by others.
+    the syslog daemon; ``insecure`` lets everybody. Lines of the programs ``together`` mean something only by those
+    before them, so some of those are read too. Raises NotPermittedError where the file is there and cannot be read, or
+    may be written by others.
     """
     allowed = None if insecure else owners
     if is_pattern(path):
-        return SeveralSource(path, partial(FileSource, owners=allowed), checkpoint, since=since, zone=zone)
-    source = FileSource(path, checkpoint, since=since, zone=zone, owners=allowed)
+        return SeveralSource(
+            path, partial(FileSource, owners=allowed, together=together), checkpoint, since=since, zone=zone
+        )
+    source = FileSource(path, checkpoint, since=since, zone=zone, owners=allowed, together=together)
     try:
         require_few_writers(path, allowed)
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
@@ -81,10 +85,11 @@ class FileSource:
         zone: tzinfo | None = None,
         ring: Callable[[], None] | None = None,
         owners: tuple[str, ...] | None = None,
+        together: tuple[str, ...] = (),
     ) -> None:
         self.name = str(path)
         self._path = path
-        self._history = History(path, since, zone, owners, read_finished(checkpoint))
+        self._history = History(path, since, zone, owners, read_finished(checkpoint), together)
         self._places = read_checkpoint(checkpoint)
         self._files: list[OpenLog] = []  # oldest first; the last one is what the path named when last looked at
         self._replaced_at = 0.0  # when the last but one was replaced
@@ -215,9 +220,9 @@ class FileSource:
         if end <= log.known:
             return None
         lines = data[log.known : end]
-        offset = log.offset
+        offset, gap, log.gap = log.offset, log.gap, False
         log.advance(lines)
-        return Block(lines, offset, self._checkpoint(), self.name)
+        return Block(lines, offset, self._checkpoint(), self.name, gap)
 
     def _pass_by(self, log: OpenLog, piece: bytes) -> Block | None:
         """Pass by what belongs to a line that is too long."""

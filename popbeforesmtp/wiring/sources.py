@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from popbeforesmtp import sources
 from popbeforesmtp.config import Section
 from popbeforesmtp.entry import EntryReader
-from popbeforesmtp.following import Followed, Reading
+from popbeforesmtp.following import Followed, Reading, read_place
 from popbeforesmtp.formats import _engine, _format
 from popbeforesmtp.reading import engine, formats, line_reader, read_format
 from popbeforesmtp.sight import SYSLOGDS
@@ -15,7 +15,7 @@ from popbeforesmtp.sources import Source
 from popbeforesmtp.stores import Progress
 from popbeforesmtp.wiring.opening import open_section, opening
 
-FOUND_OUT = ("checkpoint", "since", "zone", "programs", "owners", "insecure")
+FOUND_OUT = ("checkpoint", "since", "zone", "programs", "together", "owners", "insecure")
 """What a source is given and nobody sets in its section: the place, the start of the window, the zone, the syslog tags
 of the formats, who may own their logs, and whether others may."""
 
@@ -37,6 +37,7 @@ def open_source(
     zone = zone_of(values.pop("timezone", None), section)
     chosen = chosen_formats(values.pop("formats", None), section, own or {})
     left = progress.get(str(values.get("path", section.type)))
+    place, doubted = (None, {}) if left is None else read_place(left.checkpoint)
     units = values.get("units")
     units = tuple(map(str, units)) if isinstance(units, list) else ()
     reader = engine(units, host=os.uname().nodename, insecure=insecure, chosen=chosen)
@@ -44,12 +45,13 @@ def open_source(
         opening(sources, section),
         section,
         values,
-        checkpoint=left.checkpoint if left else None,
+        checkpoint=place,
         since=since,
         zone=zone,
         insecure=insecure,
         owners=(*reader.owners, *reader.refused),
         programs=tuple(program.decode() for program in (*reader.programs, *SYSLOGDS)),
+        together=tuple(program.decode() for program in reader.programs if program not in reader.alone),
     )
     if source.format is not None:
         reader = _engine.Engine([_format.load(source.format)])
@@ -60,7 +62,9 @@ def open_source(
         sieve = reader.entry_sieve(header) if isinstance(header, EntryReader) else reader.sieve(SYSLOGDS)
         return Reading(header, sieve)
 
-    return Followed(source, reader, open_reading, reads=frozenset(each.name for each in reader.formats))
+    return Followed(
+        source, reader, open_reading, reads=frozenset(each.name for each in reader.formats), doubted=doubted
+    )
 
 
 def chosen_formats(value: object, section: Section, own: Mapping[str, str]) -> list[_format.Format] | None:

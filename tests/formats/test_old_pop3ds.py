@@ -6,8 +6,9 @@ import pytest
 
 from popbeforesmtp.formats._engine import Engine
 from popbeforesmtp.formats._format import load
-from popbeforesmtp.model import LogMessage, SessionEvent
+from popbeforesmtp.model import EventKind, LogMessage, SessionEvent
 from popbeforesmtp.sessions import Sessions
+from tests.formats.anatomy import tree_of
 
 START = datetime(2026, 11, 22, 7, 14, tzinfo=UTC)
 Said = tuple[str, str | None, str | None]
@@ -143,3 +144,9 @@ def test_what_is_only_alike_means_nothing(text: str) -> None:
     for program in (VM, POP, IMAP):
         assert read(program, text) == []
         assert read(program, "Connect from 192.0.2.1", text) == []
+
+
+def test_no_login_of_gnu_s_is_as_long_as_a_line_that_was_cut() -> None:
+    """A name could say "logged in", and what betrays it would be cut off; busybox's syslogd cuts at 256 bytes."""
+    longest = [tree_of(each).getwidth()[1] for each in load("gnu-pop3d").patterns if each.event is EventKind.LOGIN]
+    assert max(longest) < 256 - len("<22>Nov 22 07:14:00 gnu-imap4d[21412]: ")

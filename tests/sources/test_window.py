@@ -50,6 +50,33 @@ def test_a_log_that_was_never_read_is_begun_at_the_start_of_the_window(log: Path
     assert f"from offset {len(data) - len(seen)} on" in notice
 
 
+@pytest.mark.parametrize(
+    ("tagged", "back", "first"),
+    [
+        (8_900, 1_000_000, 0),  # it reaches to the beginning: nothing is passed by
+        (8_900, 10_000, None),
+        (8_000, 10_000, 8_940),  # too far before the window
+    ],
+)
+def test_some_of_what_is_older_is_read_where_it_may_tell_how_to_read_on(
+    log: Path, monkeypatch: pytest.MonkeyPatch, tagged: int, back: int, first: int | None
+) -> None:
+    """Of programs that say so; whoever reads on is told whether lines were passed by before that."""
+    monkeypatch.setattr(_history, "_LOOK_BACK", back)
+    all_lines = [line(number) for number in range(10_000)]
+    all_lines[tagged] = line(tagged).replace(b"dovecot: ", b"pop3d: ")
+    assert b" pop3d: " in all_lines[tagged]
+    data = b"".join(all_lines)
+    write(log, data, 10_000)
+    source = FileSource(log, since=at(9_000), together=("imapd", "pop3d"))
+    blocks = drain(source)
+    source.close()
+    begun = data.index(blocks[0].data)
+    start = data.index(all_lines[8_940])
+    assert begun == (data.index(all_lines[first]) if first is not None else data.index(b"\n", start - back) + 1)
+    assert [block.gap for block in blocks] == [begun > 0, *[False] * (len(blocks) - 1)]
+
+
 def test_a_log_that_is_not_in_order_is_read_whole_and_said(log: Path) -> None:
     """Better slow than a login missed."""
     data = lines([*range(5_000), *range(5_000)])
