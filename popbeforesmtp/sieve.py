@@ -43,18 +43,16 @@ class Sieve:
     """Remembers which programs of one log write lines that mean nothing.
 
     ``begins`` are the programs that formats read, with what their messages begin with if they can mean anything;
-    nothing, where they can begin with anything. ``own`` is the same of messages in a server's own log file; ``logins``
-    as ``begins``, where logouts mean nothing; None where they always do.
+    nothing, where they can begin with anything. ``logins`` are the same where logouts mean nothing; None where they
+    always do.
     """
 
     def __init__(
         self,
         begins: Mapping[bytes, tuple[bytes, ...]],
-        own: tuple[bytes, ...] = (),
         logins: Mapping[bytes, tuple[bytes, ...]] | None = None,
     ) -> None:
         self._begins = begins
-        self._own = own
         self._logins = begins if logins is None else logins
         self._ends = True  # whether logouts mean anything
         self._met: Counter[bytes] = Counter()
@@ -116,8 +114,7 @@ class Sieve:
         if begins is not None:
             self._passed[_tag(program) + rb"(?!%b)" % b"|".join(map(re.escape, (*begins, REPEATED, SOLARIS)))] = None
             self._head = None
-        # In a server's own log the service stands where elsewhere the program does: nobody must be able to hide that.
-        elif not program.startswith(self._own):
+        else:
             family = program[: program.find(b"/") + 1]  # postfix/smtpd, postfix/qmgr, …
             known = any(other.startswith(family) for other in self._begins)
             expression = re.escape(family) + rb"[^ ]++(?<=:) " if family and not known else _tag(program)

@@ -109,7 +109,7 @@ class Engine:
             dict.fromkeys(also, ()) | {program: self._begins(program, ends=ends) for program in self.programs}
             for ends in (True, False)
         )
-        return Sieve(begins, self._begins(None), logins)
+        return Sieve(begins, logins)
 
     def entry_sieve(self, reader: EntryReader) -> EntrySieve:
         """Make the same for the journal that ``reader`` reads."""
