@@ -18,20 +18,20 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, owner: tuple[int, int] | None = None) -> Iterator[Path]:
     """Give the name of a new file beside ``path``; when the block ends well it is synced and renamed over ``path``.
 
     On any error before that the old file stays as it is and the new one is removed. The block itself makes the new
-    file, and gives it its mode. Where root makes it, it belongs to whom the old file or else the folder does, so that
-    a sweep of root's keeps no daemon of another user from its map. A path has one writer: what an earlier one left
-    beside it is removed.
+    file, and gives it its mode. Where root makes it, it belongs to this user and group, else to whom the old file or
+    else the folder does, so that a sweep of root's keeps no daemon of another user from its map. A path has one writer:
+    what an earlier one left beside it is removed.
     """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.new*"):  # of one that was killed
         left.unlink(missing_ok=True)
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     try:
         yield new
-        _sync(new, _owner(path))
+        _sync(new, _owner(path, owner))
         new.replace(path)
     except BaseException:
         new.unlink(missing_ok=True)
@@ -39,10 +39,12 @@ def replacing(path: Path) -> Iterator[Path]:
     _sync(path.parent.resolve())
 
 
-def _owner(path: Path) -> tuple[int, int] | None:
-    """Return user and group of what is replaced, else of its folder; None where only root could give anything away."""
-    if os.geteuid() != 0:
+def _owner(path: Path, wanted: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return whose a file shall be: what is wanted, else as what is replaced, else as its folder; None if not root."""
+    if os.geteuid() != 0:  # who can give nothing away
         return None
+    if wanted is not None:
+        return wanted
     status = path.lstat() if os.path.lexists(path) else path.parent.stat()
     return status.st_uid, status.st_gid
 

@@ -179,5 +179,5 @@ def _moment(text: object, now: Moment) -> datetime:
     except ValueError:
         raise DataError("that is no time") from None
     if moment.tzinfo is None or moment > now.wall + LONGEST:
-        raise DataError("a window can be 65535 minutes long at most")
+        raise DataError("65535 minutes (45 days) from now are the most; name an earlier time")
     return moment

@@ -1,12 +1,14 @@
 """The command line: one sentence and an exit status for every error. Each subcommand is a file of ``commands``."""
 
 import argparse
+import errno
 import importlib
 import io
 import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from popbeforesmtp import __version__, commands
@@ -37,10 +39,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command ``pop-before-smtp`` and return its exit status."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # it was closed by whoever ran us
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know a letter of somebody's name
         sys.stdout.reconfigure(errors="backslashreplace")
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        words = sys.argv[1:] if arguments is None else list(arguments)
         if classic.is_classic(words):
             from popbeforesmtp.classic import run
 
@@ -52,16 +57,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pop-before-smtp: {visible(str(error))}", file=sys.stderr)  # noqa: T201
         return error.exit_status
     except BrokenPipeError:  # whoever read our output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # a fault of the program: its users get a sentence too
-        if "--debug" in (sys.argv[1:] if arguments is None else arguments):
-            raise
-        print(f"pop-before-smtp: internal error: {error!r}; please report it", file=sys.stderr)  # noqa: T201
-        return os.EX_SOFTWARE
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            return _fault(error, words)
+        _drop_output()
+        print("pop-before-smtp: standard output is full; write it elsewhere", file=sys.stderr)  # noqa: T201
+        return os.EX_IOERR
+    except Exception as error:  # noqa: BLE001 - a fault of the program: its users get a sentence too
+        return _fault(error, words)
     return status
+
+
+def _fault(error: Exception, words: Sequence[str]) -> int:
+    if "--debug" in words:
+        raise error
+    print(f"pop-before-smtp: internal error: {error!r}; please report it", file=sys.stderr)  # noqa: T201
+    return os.EX_SOFTWARE
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere, or Python complains about it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

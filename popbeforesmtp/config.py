@@ -4,6 +4,7 @@ What a source, store, map or lookup can be set to is the business of its own fil
 with the place where it was written, for the one that understands it.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from popbeforesmtp.blocksettings import BlockSettings, read_block
 from popbeforesmtp.errors import ConfigError, NotPermittedError
 from popbeforesmtp.places import Places, Where, parse_duration
-from popbeforesmtp.privileges import group_number
+from popbeforesmtp.privileges import USER, group_number
 from popbeforesmtp.rulesettings import LONGEST, NO_RULES, RuleSettings, read_grace, read_rules
 
 PATHS = (Path("/etc/pop-before-smtp.toml"), Path("/etc/pop-before-smtp/pop-before-smtp.toml"))
@@ -66,6 +67,11 @@ class Settings:
     own_formats: Mapping[str, str] = field(default_factory=dict)  # texts, by name: a classic configuration's patterns
 
 
+def usual_path() -> Path | None:
+    """Return where the configuration is usually kept, if it is; a link to nothing is a mistake that will be said."""
+    return next((path for path in PATHS if os.path.lexists(path)), None)
+
+
 def load(path: Path | None) -> Settings:
     """Read the configuration at ``path``, or where it is usually kept; without any, all is found out.
 
@@ -73,7 +79,7 @@ def load(path: Path | None) -> Settings:
     """
     try:
         if path is None:
-            path = next((candidate for candidate in PATHS if candidate.exists()), None)
+            path = usual_path()
         if path is None:
             return Settings()
         if path.exists() and not path.is_file():
@@ -84,8 +90,8 @@ def load(path: Path | None) -> Settings:
             f"{path}: there is no such file; write one, or leave out --config to use what is found"
         ) from None
     except PermissionError as error:
-        why = "may not be read by this user; be root, or the daemon's user"
-        raise NotPermittedError(f"{error.filename}: {why}") from None
+        way_out = f"be root, or let the daemon's group: chgrp {USER} {error.filename} && chmod 0640 {error.filename}"
+        raise NotPermittedError(f"{error.filename}: may not be read by this user; {way_out}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}"
@@ -101,6 +107,8 @@ def parse(path: Path, text: str) -> Settings:
         line = re.search(r"at line ([0-9]+)", str(error))
         where = f"{path}:{line[1]}" if line else str(path)
         raise ConfigError(f"{where}: is no TOML: {str(error).partition(' (at ')[0]}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deep; no setting has lists in lists") from None
     return _Reader(path, text).settings(data)
 
 

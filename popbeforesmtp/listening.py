@@ -82,12 +82,14 @@ async def listen(endpoint: Endpoint, protocol: Callable[[], asyncio.Protocol], *
         return Listener(server, endpoint.path, endpoint.path.stat().st_ino)
     except PermissionError as error:
         raise NotPermittedError(
-            f"{endpoint}: {error.strerror}; run as a user that may, or set listen to another place"
+            f"{endpoint}: {error.strerror}; run as a user that may, or name another place"
         ) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise UnavailableError(f"{endpoint}: is in use; is another pop-before-smtp running?") from None
-        raise CannotCreateError(f"{endpoint}: cannot listen: {error.strerror or error}") from None
+            way_out = "name another port" if endpoint.path is None else "is another pop-before-smtp running?"
+            raise UnavailableError(f"{endpoint}: is in use; {way_out}") from None
+        why = str(error) if error.strerror is None else error.strerror  # asyncio's own say no more
+        raise CannotCreateError(f"{endpoint}: cannot listen: {why}; name another place") from None
 
 
 def _prepare(path: Path, group: str | None) -> None:
@@ -100,6 +102,8 @@ def _prepare(path: Path, group: str | None) -> None:
             os.chown(path.parent, -1, gid)
         path.parent.chmod(0o2750 if gid is not None else 0o755)
     if not path.is_socket():
+        if os.path.lexists(path):
+            raise CannotCreateError(f"unix:{path}: is there, and is no socket; name another place")
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:

@@ -7,7 +7,7 @@ from popbeforesmtp import detect, maillog, wiring
 from popbeforesmtp.blocking import Blocking
 from popbeforesmtp.clock import Clock
 from popbeforesmtp.config import Section, Settings
-from popbeforesmtp.errors import PopBeforeSmtpError
+from popbeforesmtp.errors import ConfigError, PopBeforeSmtpError
 from popbeforesmtp.lookups import Lookup
 from popbeforesmtp.mtas import AccessMap
 from popbeforesmtp.publisher import Publisher
@@ -184,7 +184,8 @@ def empty_forgotten(store: Store, sections: Sequence[Section]) -> None:
             left.close()
             maillog.notice(f"{left.name} is configured no longer; it was emptied")
         except PopBeforeSmtpError as error:
-            failed.append(f"{section.type} {section.values['map']}")
+            if not isinstance(error, ConfigError):  # else nobody can ever have been in it
+                failed.append(f"{section.type} {section.values['map']}")
             maillog.failed(f"{section.values['map']} is configured no longer, and could not be emptied: {error}")
     store.set_maps([*failed, *map(wiring.map_key, sections)])
 

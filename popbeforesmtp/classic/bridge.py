@@ -16,7 +16,7 @@ def toml_path(options: Options) -> Path | None:
     """Return our own configuration, where one is named or in its place; None where the classic's counts."""
     if options.config is not None:
         return options.config if options.config.suffix == ".toml" else None
-    return next((path for path in config.PATHS if path.exists()), None)
+    return config.usual_path()
 
 
 def load(path: Path | None) -> Settings:
@@ -25,7 +25,7 @@ def load(path: Path | None) -> Settings:
     A name is the classic's where it ends in .pl, or is Debian's of the Perl daemon. Raises ConfigError.
     """
     if path is None:
-        ours = any(each.exists() for each in config.PATHS) or not any(each.is_file() for each in PATHS)
+        ours = config.usual_path() is not None or not any(each.is_file() for each in PATHS)
     else:
         ours = path.suffix != ".pl" and path.absolute() not in PATHS
     return config.load(path) if ours else settings_of(make_plan(Options(config=path)))

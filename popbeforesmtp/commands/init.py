@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(text + (f"\n# {server.TITLE} needs these lines:\n#\n{commented}" if server else ""))
         return 0
     _write(path, text, force=arguments.force)
-    say(f"{path} is written; `pop-before-smtp run` uses it, and `pop-before-smtp doctor` proves it.")
+    option = "" if path in config.PATHS else f" --config {path}"
+    say(f"{path} is written; `pop-before-smtp run{option}` uses it, and `pop-before-smtp doctor{option}` proves it.")
     if server is None:
         say("No mail server was found that could be told anything: see [[mta]] in pop-before-smtp.toml(5).")
     else:
@@ -48,8 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(path: Path, text: str, *, force: bool) -> None:
     """Write it whole, for root and the daemon's user alone. Raises CannotCreateError."""
-    import os
-
     from popbeforesmtp.atomicfile import replacing
     from popbeforesmtp.errors import CannotCreateError
     from popbeforesmtp.privileges import USER, group_number
@@ -57,11 +56,9 @@ def _write(path: Path, text: str, *, force: bool) -> None:
     if path.exists() and not force:
         raise CannotCreateError(f"{path}: is there already; --force overwrites it, and - prints instead")
     try:
-        with replacing(path) as new:
+        group = group_number(USER)
+        with replacing(path, None if group is None else (0, group)) as new:
             new.write_text(text, encoding="utf-8")
-            group = group_number(USER)
-            if group is not None and os.geteuid() == 0:
-                os.chown(new, 0, group)
             new.chmod(0o640 if group is not None else 0o644)
     except OSError as error:
         raise CannotCreateError(f"{path}: cannot be written: {error.strerror}; name another place") from None

@@ -74,7 +74,16 @@ def _age(name: str) -> int:
 
 def _old_folders(real: Path) -> list[Path]:
     folders = sorted(entry.path for entry in _entries(real.parent) if entry.is_dir(follow_symlinks=False))
-    return [Path(folder) for folder in folders[:_FOLDERS_AT_MOST] if not Path(folder, real.name).exists()]
+    return [Path(folder) for folder in folders[:_FOLDERS_AT_MOST] if not _holds(folder, real.name)]
+
+
+def _holds(folder: str, name: str) -> bool:
+    """Say whether a file is in a folder; one that is root's only, such as systemd's /var/log/private, may hold any."""
+    try:
+        Path(folder, name).lstat()
+    except OSError:
+        return False
+    return True
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

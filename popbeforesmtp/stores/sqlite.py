@@ -51,7 +51,7 @@ def open_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
     require_safe_place(path)
     try:
         make_folder(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        os.close(_make(path))
         lock = _lock(path)
     except PermissionError:
         raise NotPermittedError(
@@ -68,9 +68,22 @@ def open_store(*, clock: Clock, path: Path = DEFAULT_PATH) -> "SqliteStore":
         raise
 
 
+def _make(path: Path) -> int:
+    """Open a file, made where it is missing; what root makes belongs to whom the folder does, who may be the daemon."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, flags | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags, 0o600)
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.fchown(descriptor, folder.st_uid, folder.st_gid)
+    return descriptor
+
+
 def _lock(path: Path) -> int:
     """Make sure that no other daemon keeps this store; the lock falls with the descriptor that is returned."""
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = _make(Path(f"{path}.lock"))
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -68,6 +68,6 @@ def see_sayable(function: Callable[..., object], section: Section, rules: RuleSe
         )
     if rules.ipv6_prefix < 128 and not exact and "prefix" not in can:
         raise section.place("type").complain(
-            f"{section.type} cannot say an IPv6 prefix exactly; use a lookup (socketmap, policy) without this map,"
-            " or leave [rules] ipv6_prefix out"
+            f"{section.type} cannot say an IPv6 prefix exactly; use a lookup (socketmap, policy) without this map"
+            " (`mta = []` for none at all), or leave [rules] ipv6_prefix out"
         )

@@ -141,7 +141,7 @@ def test_an_account_or_everybody_is_revoked(site: Site) -> None:
         (["grant", CLIENT, "--for", "long"], 64, "'long' is no duration; write a number and a unit, as in 2h"),
         (["grant", CLIENT, "--for", "0m"], 64, "'0m' is no duration"),
         (["grant", CLIENT, "--for", "999999999d"], 64, "'999999999d' is too long; 65535m is the longest"),
-        (["grant", CLIENT, "--for", "46d"], 65, "a window can be 65535 minutes long at most"),
+        (["grant", CLIENT, "--for", "46d"], 65, "65535 minutes (45 days) from now are the most; name an earlier time"),
         (["grant", CLIENT, "--until", "2020-01-01"], 64, "'2020-01-01' has passed; write a time to come"),
         (["grant", CLIENT, "--until", "noon\x1b"], 64, "'noon\\x1b' is no time"),
         (["grant", CLIENT, "--for", "1h", "--until", "2100-01-01"], 64, "not allowed with argument"),

@@ -1,5 +1,7 @@
 """What init writes and prints, for each mail server and for none."""
 
+import grp
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,21 @@ def test_a_configuration_that_is_there_stays(machine: Path, capsys: pytest.Captu
     assert "--force" in capsys.readouterr().err
     assert cli.main(["init", "--force", str(path)]) == 0
     assert config.load(path).sources
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give anything away")
+def test_what_root_writes_may_be_read_by_the_daemon_s_group(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And by nobody else, whosever the folder is; it is root's to write."""
+    group = grp.getgrgid(os.getgid() + 1)
+    monkeypatch.setattr("popbeforesmtp.privileges.USER", group.gr_name)
+    path = machine / "new.toml"
+    for force in ([], ["--force"]):
+        assert cli.main(["init", *force, str(path)]) == 0
+        status = path.stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, group.gr_gid, 0o640)
+    assert f"pop-before-smtp run --config {path}" in capsys.readouterr().out
 
 
 def test_a_dash_prints_and_writes_nothing(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:

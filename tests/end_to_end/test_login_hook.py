@@ -55,12 +55,12 @@ services = pytest.mark.parametrize("service", PORTS)
 def dovecot(lab: Lab) -> Iterator[Path]:
     """Start another Dovecot, with those lines; return its log, in which the command must not appear."""
     text = (CONTRIB / "dovecot" / "post-login.conf").read_text()
-    program = f"{PYTHON} -I -m popbeforesmtp login"
+    program = "/opt/pop-before-smtp/bin/python -I -m popbeforesmtp login"  # where the README installs it
     assert text.count(program) == len(PORTS)
     HOOK.parent.mkdir()
     HOOK.write_text(_HOOK)
     lines = HOOK.parent / "post-login.conf"
-    lines.write_text(text.replace("-m popbeforesmtp login", f"{HOOK} login"))
+    lines.write_text(text.replace(program, f"{PYTHON} -I {HOOK} login"))
     config = HOOK.parent / "dovecot.conf"
     config.write_text(DOVECOT + _SECOND.format(**PORTS, lines=lines))
     log = HOOK.parent / "log"

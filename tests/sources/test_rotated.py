@@ -1,5 +1,7 @@
 """Which files are a log's older ones, wherever logrotate and its kin put them."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,23 @@ def test_a_rotation_into_a_folder_while_we_follow_loses_nothing(log: Path) -> No
     log.write_bytes(b"three\n")
     assert text(drain(source)) == b"two\nthree\n"
     source.close()
+
+
+def test_a_folder_that_may_not_be_entered_hides_nothing_beside_it() -> None:
+    """Systemd makes /var/log/private, which is root's only, and the daemon is not root."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # pytest's own folders are root's only
+        folder = Path(name)
+        folder.chmod(0o755)
+        log = folder / "mail.log"
+        for path in (log, folder / "mail.log.1"):
+            path.write_bytes(b"x\n")
+        (folder / "private").mkdir(mode=0)
+        user = os.geteuid()
+        os.seteuid(65534 if user == 0 else user)
+        try:
+            assert [file.path.name for file in relatives(log)] == ["mail.log.1"]
+            source = FileSource(log)
+            assert text(drain(source)) == b"x\n"
+            source.close()
+        finally:
+            os.seteuid(user)

@@ -1,5 +1,6 @@
 """``type = "sqlite"``."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -358,3 +359,17 @@ def test_times_are_exact_to_the_microsecond(store: SqliteStore, clock: FakeClock
     assert len(store.load(clock.now())) == 1
     store.purge(clock.advance(microseconds=1))
     assert store.load(FakeClock().now()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give anything away")
+def test_what_root_makes_belongs_to_whom_the_folder_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or one try as root would keep the daemon's own user out for good."""
+    monkeypatch.setattr("popbeforesmtp.privileges.USER", "nobody")
+    os.chown(tmp_path, 65534, 65534)
+    path = tmp_path / "state.sqlite"
+    store = open_store(clock=FakeClock(), path=path)
+    store.write(granted(grant(ONE, FakeClock().now())))
+    files = list(tmp_path.iterdir())
+    assert {file.name for file in files} >= {"state.sqlite", "state.sqlite.lock", "state.sqlite-wal"}
+    assert {(file.stat().st_uid, file.stat().st_gid) for file in files} == {(65534, 65534)}
+    store.close()
