@@ -86,11 +86,14 @@ def ask(path: Path, command: str, **details: object) -> Any:
 
     Raises NotPermittedError, UnavailableError where it does not answer, DataError where it cannot do what was asked.
     """
+    question = json.dumps({"command": command, **details}).encode() + b"\n"
+    if len(question) > _LONGEST:
+        raise DataError(f"that is {len(question)} bytes, and the daemon takes {_LONGEST}; write a shorter reason")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_SECONDS)
         try:
             connection.connect(str(path))
-            connection.sendall(json.dumps({"command": command, **details}).encode() + b"\n")
+            connection.sendall(question)
             with connection.makefile("rb") as answers:
                 reply = json.loads(answers.readline())
         except (FileNotFoundError, ConnectionRefusedError):

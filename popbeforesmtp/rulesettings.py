@@ -129,7 +129,9 @@ def read_rules(places: Places, data: Table) -> RuleSettings:
         else NetworkSet(parse_network(text) for text in _networks(trusted, where("trusted"), ' or "postconf"')),
         trusted_required="trusted" in table and trusted == "postconf",
         never=_networks(table.get("never", []), where("never"), "", files=True),
-        accounts=_texts(table.get("accounts", ["*"]), where("accounts"), '["*@example.com", "alice"]'),
+        accounts=_some(
+            _texts(table.get("accounts", ["*"]), where("accounts"), '["*@example.com", "alice"]'), where("accounts")
+        ),
         deny_accounts=_texts(table.get("deny_accounts", []), where("deny_accounts"), '["root"]'),
         services=_services(table.get("services"), where("services")) or SERVICES,
         mechanisms=_texts(table.get("mechanisms", ["*"]), where("mechanisms"), '["CRAM-MD5", "SCRAM-*"]', files=False),
@@ -178,12 +180,22 @@ def _windows(places: Places, data: Table) -> tuple[Window, ...]:
     return tuple(windows)
 
 
+def _some(accounts: tuple[str, ...], where: Where) -> tuple[str, ...]:
+    if not accounts:
+        raise where.complain('names nobody, so nobody could ever relay; write ["*"] for everybody, or leave it out')
+    return accounts
+
+
 def _services(value: object, where: Where) -> frozenset[str]:
     if value is None:
         return frozenset()
     services = frozenset(name.lower() for name in _texts(value, where, '["pop3", "imap"]', files=False))
     if not services:
         raise where.complain('names no service; write ["pop3", "imap"], or leave it out')
+    for name in sorted(services - SERVICES):
+        raise where.complain(
+            f'{name!r} is no service that opens a mailbox; write "pop3" or "imap", which a login over TLS is too'
+        )
     return services
 
 
@@ -242,6 +254,8 @@ def _entries(entries: Sequence[str], read: Callable[[str], _Entry]) -> list[_Ent
             continue
         path = Path(entry)
         try:
+            if path.exists() and not path.is_file():  # a device may have no end
+                raise ConfigError(f"{path}: is no regular file; make one, or leave it out of [rules]")
             lines = path.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "it is no UTF-8 text"

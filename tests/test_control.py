@@ -140,3 +140,9 @@ def test_what_takes_longer_than_the_asker_waits_is_done_to_its_end(
             await server.close()
 
     asyncio.run(scene())
+
+
+def test_a_question_that_is_too_long_is_said_to_be(tmp_path: Path) -> None:
+    """Not that the daemon does not answer."""
+    with pytest.raises(DataError, match="write a shorter reason"):
+        ask(tmp_path / "control", "grant", reason="x" * 65536)
