@@ -78,6 +78,11 @@ class Engine:
         return tuple(program for program in self._by_program if program is not None)
 
     @property
+    def marks(self) -> tuple[bytes, ...]:
+        """What stands in the lines of servers whose records may have been cut: only those before tell of them."""
+        return tuple(known.cut.mark for known in self.formats if known.cut is not None)
+
+    @property
     def owners(self) -> tuple[str, ...]:
         """The users who may own a log that a server keeps by itself."""
         return tuple(owner for known in self.formats for owner in known.owners)

@@ -32,6 +32,7 @@ _KEYS = {
     "pattern",
 }
 _NOTES = {"log", "address", "attacker", "checked"}  # what a file promises, for people
+_MUST = {"programs", "pattern", "units", "uids", "exes"}
 _PATTERN_KEYS = {"event", "match", "join", "once"}
 _JOINS = ("session", "mail_pid", "port", "pid")
 _TRANSPORTS = ("syslog", "stdout", "journal")  # systemd.journal-fields(7); the kernel and journald write no logins
@@ -102,6 +103,7 @@ class Cut:
     """How to tell a record that a logger has cut, whose rest then looks like a record of its own."""
 
     ends: re.Pattern[bytes]  # a record that does not look so may have been cut
+    mark: bytes  # stands in most of the server's lines, and hardly elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,20 +195,20 @@ def _parse(name: str, text: str, compiled: _Compile, *, checked: bool = False) -
         known = Format(
             name=name,
             title=str(data["title"]),
-            programs=tuple(_bytes(program) for program in _list(data["programs"])),
+            programs=tuple(_bytes(program) for program in _list(data, "programs")),
             own_log=bool(data.get("own_log", False)),
             forgeable=str(data.get("forgeable", "")),
             sign=compiled(_bytes(data["sign"])) if "sign" in data else None,
             warning=str(data.get("warning", "")),
-            refused=tuple(str(path) for path in _list(data.get("refused", []))),
-            owners=tuple(str(owner) for owner in _list(data.get("owners", []))),
-            begins=tuple(_bytes(begin) for begin in _list(data.get("begins", []))),
-            logouts=tuple(_bytes(begin) for begin in _list(data.get("logouts", []))),
+            refused=tuple(str(path) for path in _list(data, "refused")),
+            owners=tuple(str(owner) for owner in _list(data, "owners")),
+            begins=tuple(_bytes(begin) for begin in _list(data, "begins")),
+            logouts=tuple(_bytes(begin) for begin in _list(data, "logouts")),
             services={_bytes(key): str(value) for key, value in data.get("services", {}).items()},
             account=str(data.get("account", "")),
-            cut=None if "cut" not in data else Cut(compiled(_bytes(data["cut"]["ends"]))),
+            cut=None if "cut" not in data else Cut(compiled(_bytes(data["cut"]["ends"])), _bytes(data["cut"]["mark"])),
             journal=None if "journal" not in data else _profile(data["journal"]),
-            patterns=tuple(_pattern(entry, compiled, checked=checked) for entry in _list(data["pattern"])),
+            patterns=tuple(_pattern(entry, compiled, checked=checked) for entry in _list(data, "pattern")),
         )
         if not set(known.logouts) <= set(known.begins):
             raise ValueError("logouts: names what begins does not")
@@ -225,7 +227,7 @@ def _pattern(entry: Mapping[str, Any], compiled: _Compile, *, checked: bool) -> 
     join = (str(entry["join"]),) if "join" in entry else _JOINS[:2]
     if set(join) - set(_JOINS):
         raise ValueError(f"join = {join[0]!r}; there are {_JOINS}")
-    once = tuple(_bytes(key) for key in _list(entry.get("once", [])))
+    once = tuple(_bytes(key) for key in _list(entry, "once"))
     pattern = Pattern(EventKind(entry["event"]), _bytes(entry["match"]), join, once, not checked, compiled)
     if not checked and (unknown := set(pattern.match.groupindex) - _GROUPS):
         raise ValueError(f"unknown groups {sorted(unknown)}; there are {sorted(_GROUPS)}")
@@ -238,9 +240,9 @@ def _compile(text: bytes) -> re.Pattern[bytes]:
 
 def _profile(entry: Mapping[str, Any]) -> Profile:
     return Profile(
-        units=tuple(str(unit) for unit in _list(entry["units"])),
-        uids=tuple(uid for user in _list(entry["uids"]) if (uid := _uid(user)) is not None),
-        exes=tuple(str(exe) for exe in _list(entry["exes"])),
+        units=tuple(str(unit) for unit in _list(entry, "units")),
+        uids=tuple(uid for user in _list(entry, "uids") if (uid := _uid(user)) is not None),
+        exes=tuple(str(exe) for exe in _list(entry, "exes")),
     )
 
 
@@ -254,9 +256,11 @@ def _uid(user: object) -> int | None:
         return None
 
 
-def _list(value: object) -> list[Any]:
+def _list(table: Mapping[str, Any], key: str) -> list[Any]:
+    """Return a key's list. Raises KeyError where it must be there and is not, TypeError where it is no list."""
+    value = table[key] if key in _MUST else table.get(key, [])
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is no list")
+        raise TypeError(f"{key}: {value!r} is no list; write it in brackets")
     return value
 
 

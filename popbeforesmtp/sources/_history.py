@@ -43,7 +43,7 @@ class History:
         zone: tzinfo | None = None,
         owners: tuple[str, ...] | None = None,
         finished: Iterable[Place] = (),
-        together: Iterable[str] = (),
+        marks: Iterable[bytes] = (),
     ) -> None:
         self.notices: list[str] = []
         self.finished = Finished(finished)
@@ -51,8 +51,7 @@ class History:
         self._since = since
         self._zone = zone
         self._owners = owners
-        # Without a process id, or in RFC 5424. A line that only looks like one costs a megabyte that is read once.
-        self._together = [f" {tag}{end}".encode() for tag in together for end in (": ", " - ")]
+        self._marks = tuple(marks)
         self._made_at = time.monotonic()
         self._damaged: set[tuple[int, int]] = set()
         self._said: set[tuple[int, int]] = set()  # files that it was said of that they cannot be read
@@ -177,7 +176,7 @@ class History:
         """Return a place some way before the start, where lines stand that may tell how to read those behind it."""
         at = max(begin, start - _LOOK_BACK)
         data = os.pread(log.descriptor, start - at, at)
-        if not any(tag in data for tag in self._together):
+        if not any(mark in data for mark in self._marks):
             return start
         return at if at == begin else at + data.find(b"\n") + 1
 

@@ -42,22 +42,20 @@ def open_source(
     zone: tzinfo | None = None,
     owners: tuple[str, ...] = (),
     insecure: bool = False,
-    together: tuple[str, ...] = (),
+    marks: tuple[bytes, ...] = (),
 ) -> Source:
     """Follow the log file at ``path``, or all that match it where it is a pattern, from the checkpoint on.
 
     Without one, from the first line at or after ``since`` on (aware), else from the beginning; ``zone`` is that of
     stamps that name none, None for this machine's. No file need be there yet. ``owners`` may write it besides root and
-    the syslog daemon; ``insecure`` lets everybody. Lines of the programs ``together`` mean something only by those
-    before them, so some of those are read too. Raises NotPermittedError where the file is there and cannot be read, or
-    may be written by others.
+    the syslog daemon; ``insecure`` lets everybody. Where one of ``marks`` stands not far before ``since``, what is
+    there may tell how to read on, and is read too. Raises NotPermittedError where the file is there and cannot be read,
+    or may be written by others.
     """
     allowed = None if insecure else owners
     if is_pattern(path):
-        return SeveralSource(
-            path, partial(FileSource, owners=allowed, together=together), checkpoint, since=since, zone=zone
-        )
-    source = FileSource(path, checkpoint, since=since, zone=zone, owners=allowed, together=together)
+        return SeveralSource(path, partial(FileSource, owners=allowed, marks=marks), checkpoint, since=since, zone=zone)
+    source = FileSource(path, checkpoint, since=since, zone=zone, owners=allowed, marks=marks)
     try:
         require_few_writers(path, allowed)
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
@@ -85,11 +83,11 @@ class FileSource:
         zone: tzinfo | None = None,
         ring: Callable[[], None] | None = None,
         owners: tuple[str, ...] | None = None,
-        together: tuple[str, ...] = (),
+        marks: tuple[bytes, ...] = (),
     ) -> None:
         self.name = str(path)
         self._path = path
-        self._history = History(path, since, zone, owners, read_finished(checkpoint), together)
+        self._history = History(path, since, zone, owners, read_finished(checkpoint), marks)
         self._places = read_checkpoint(checkpoint)
         self._files: list[OpenLog] = []  # oldest first; the last one is what the path named when last looked at
         self._replaced_at = 0.0  # when the last but one was replaced

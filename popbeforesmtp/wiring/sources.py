@@ -15,7 +15,7 @@ from popbeforesmtp.sources import Source
 from popbeforesmtp.stores import Progress
 from popbeforesmtp.wiring.opening import open_section, opening
 
-FOUND_OUT = ("checkpoint", "since", "zone", "programs", "together", "owners", "insecure")
+FOUND_OUT = ("checkpoint", "since", "zone", "programs", "marks", "owners", "insecure")
 """What a source is given and nobody sets in its section: the place, the start of the window, the zone, the syslog tags
 of the formats, who may own their logs, and whether others may."""
 
@@ -51,7 +51,7 @@ def open_source(
         insecure=insecure,
         owners=(*reader.owners, *reader.refused),
         programs=tuple(program.decode() for program in (*reader.programs, *SYSLOGDS)),
-        together=tuple(program.decode() for program in reader.programs if program not in reader.alone),
+        marks=reader.marks,
     )
     if source.format is not None:
         reader = _engine.Engine([_format.load(source.format)])

@@ -68,7 +68,7 @@ def test_some_of_what_is_older_is_read_where_it_may_tell_how_to_read_on(
     assert b" pop3d: " in all_lines[tagged]
     data = b"".join(all_lines)
     write(log, data, 10_000)
-    source = FileSource(log, since=at(9_000), together=("imapd", "pop3d"))
+    source = FileSource(log, since=at(9_000), marks=(b"imapd: ", b" pop3d: "))
     blocks = drain(source)
     source.close()
     begun = data.index(blocks[0].data)
