@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from popbeforesmtp.errors import UnavailableError
+from popbeforesmtp.errors import CannotCreateError, UnavailableError
 from popbeforesmtp.lookups.socketmap import open_lookup
 from tests.lookups.asking import (
     LISTED,
@@ -230,7 +230,7 @@ def test_a_file_in_the_place_of_the_socket_is_refused_and_kept(path: Path) -> No
 
     async def scene() -> None:
         lookup = open_lookup(listen=f"unix:{path}")
-        with pytest.raises(UnavailableError):
+        with pytest.raises(CannotCreateError, match="is no socket"):
             await lookup.start(permits_all)
         await lookup.close()
 
