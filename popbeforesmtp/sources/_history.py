@@ -167,7 +167,7 @@ class History:
             self.notices.append(f"{log.path} is read {whole}: the stamps of its lines are not in order")
             return
         start = self._before(log, begin, start)
-        log.go_to(start)
+        log.skip_to(start)
         log.gap = start > begin
         passed = f"; {start - begin} bytes of older lines are passed by" if start > begin else ""
         self.notices.append(f"reading {log.path} from offset {start} on, for the lines since {local(since)}{passed}")

@@ -142,6 +142,17 @@ class OpenLog:
         self.empty_at = self.modified()
         self._fresh = _is_fresh(self.empty_at)
 
+    def skip_to(self, offset: int) -> None:
+        """Pass by what stands before an offset. What was seen when it was opened counts on: it may be another by now.
+
+        Where it was truncated since, that is found when it is read.
+        """
+        head, empty_at, fresh = self._read_head, self.empty_at, self._fresh
+        self.go_to(offset)
+        begins = os.pread(self.descriptor, HEAD, 0)
+        self._read_head = begins if begins.startswith(head) else head
+        self.empty_at, self._fresh = empty_at, fresh
+
     def read(self) -> bytes | None:
         """Return ``known`` bytes and what stands behind the offset; None where the file no longer holds the former."""
         data = os.pread(self.descriptor, _PIECE, self.offset - self.known)

@@ -206,6 +206,30 @@ def test_what_is_truncated_while_its_copies_are_looked_for_is_not_lost(
     source.close()
 
 
+@pytest.mark.parametrize("old", [0, 3, 1000], ids=["nothing old", "few old lines", "many old lines"])
+@pytest.mark.parametrize("begins", [b"\n", b"\n\n", b""])
+def test_what_is_truncated_while_an_older_file_is_read_is_read_in_its_copy(log: Path, old: int, begins: bytes) -> None:
+    """It was opened, and where the window begins in it is looked for only then: in what it holds by then."""
+    first, newer = lines([5_000] * 9), lines([6_000, 6_001, 6_002])
+    rotated, copy = log.with_name("mail.log.1"), log.with_name("mail.log.2")
+    write(rotated, first, 5_000)
+    lost = begins + lines(range(old)) + line(5_500, "in the copy only")
+    write(log, lost, 5_500)
+    source = FileSource(log, since=at(4_900))
+    read = b""
+    while first not in read:
+        block = source.read()
+        assert block is not None
+        read += block.data
+    shutil.copyfile(log, copy)
+    log.write_bytes(b"")
+    append(log, begins + newer)
+    read += text(drain(source))
+    source.close()
+    assert line(5_500, "in the copy only") in read
+    assert read.endswith(newer)
+
+
 def test_the_window_of_a_log_that_comes_late_begins_late(log: Path, hand: Hand) -> None:
     """A file that was brought from elsewhere a day after the start is not read back to the start."""
     source = FileSource(log, since=at(0))
