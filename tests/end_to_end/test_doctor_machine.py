@@ -165,8 +165,10 @@ def test_a_store_that_is_broken(patient: Patient) -> None:
 
 
 def test_a_store_that_the_daemons_user_may_not_write(installed: Path, patient: Patient) -> None:
-    """Somebody ran the daemon as root once."""
+    """Somebody gave it to root; what the daemon makes as root belongs to whom the folder does."""
     patient.daemon.stop()
+    assert STORE.stat().st_uid == STORE.parent.stat().st_uid
+    os.chown(STORE, 0, 0)
     assert found(patient.doctor()[1], "store", f"{STORE} may not be written by user pop-before-smtp")
 
 
