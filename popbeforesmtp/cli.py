@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command ``pop-before-smtp`` and return its exit status."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # it was closed by whoever ran us
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - it takes a stream's place
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know a letter of somebody's name
         sys.stdout.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno != errno.ENOSPC or error.filename is not None:
             return _fault(error, words)
         _drop_output()
-        print("pop-before-smtp: standard output is full; write it elsewhere", file=sys.stderr)  # noqa: T201
+        print("pop-before-smtp: standard output is full; write it elsewhere", file=sys.stderr)  # noqa: T201 - ours to say
         return os.EX_IOERR
     except Exception as error:  # noqa: BLE001 - a fault of the program: its users get a sentence too
         return _fault(error, words)

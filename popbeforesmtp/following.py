@@ -172,11 +172,12 @@ class Followed:
         self._held = self._held + len(block.data) if unsettled else 0
         if not block.checkpoint or 0 < self._held <= _HELD:
             return ""
-        return write_place(block.checkpoint, self._doubted() if unsettled else {})
+        return write_place(block.checkpoint, self._doubted())
 
     def _doubted(self) -> dict[str, list[bytes]]:
-        logs = ((log or self.source.name, each.sessions.doubted) for log, each in self._readings.items())
-        return {log: writers for log, writers in logs if writers}
+        """Return who is doubted now; of a log that nothing was read of yet, who was before."""
+        read = {log or self.source.name: each.sessions.doubted for log, each in self._readings.items()}
+        return {log: writers for log, writers in {**self.doubted, **read}.items() if writers}
 
     def caught_up(self, now: Moment) -> None:
         """Take in that there is nothing more to read at present; from a while after the first time on, all is new."""

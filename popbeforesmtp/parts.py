@@ -73,8 +73,10 @@ class Parts:
         for lost in share(held, list(self._followed.values())):
             windows.close(lost)  # its log is followed no longer: nobody would see its session end
         recorder.start()
-        for section in _kept(self.settings, found):  # one that cannot be opened ends the start before anything changes
+        for section in found.mtas:  # one that cannot be opened ends the start before anything changes
             wiring.open_map(section, self.settings.rules)
+        for section in wiring.told_of_blocked(self.settings):  # it is told of nobody by the rules
+            wiring.open_map(section)
         empty_forgotten(store, _kept(self.settings, found))  # before the others: two names may mean one file
         blocking = Blocking(windows, self._clock)
         blocking.obey(None if self.settings.block is None else self.settings.block.limit)

@@ -101,3 +101,10 @@ def test_the_doubt_of_a_gap_is_as_long_as_that_behind_a_cut_record() -> None:
         line = f"{stamp:%b %d %H:%M:%S} mx1 pop3d: LOGIN, user=u{number}, ip=[192.0.2.1], port=[5]"
         believed += log.read(line.encode())
     assert believed == ["u5", "u6", "u7", "u8"]
+
+
+def test_who_was_doubted_in_a_log_that_stays_silent_is_doubted_for_good() -> None:
+    """A place is kept for all logs of a source together, each time that one of them is read."""
+    log = Log(write_place("0", {"another.log": [b"mx1 pop3d: "]}))
+    log.read(OTHER)
+    assert read_place(log.kept) == (str(len(OTHER) + 1), {"another.log": [b"mx1 pop3d: "]})

@@ -56,3 +56,11 @@ def test_a_name_that_no_map_can_have_is_forgotten(site: Site) -> None:
     site.ready()
     with sqlite3.connect(site.store) as database:
         assert database.execute("SELECT count(*) FROM maps").fetchone() == (0,)
+
+
+def test_who_is_blocked_is_told_whatever_the_rules_restrict(site: Site) -> None:
+    """The program is told of the blocked only, so it need not be able to refuse anybody's network."""
+    block = '[block]\nafter = 5\nlist = ["/bin/cat"]'
+    site.configure(never='[]\nrestrict = ["198.51.100.0/24"]', more=block)
+    site.start()
+    site.ready()
