@@ -27,7 +27,7 @@ from popbeforesmtp.pipeline import Pipeline
 from popbeforesmtp.recorder import Recorder
 from popbeforesmtp.revocations import newest
 from popbeforesmtp.rules import Rules, taken_back
-from popbeforesmtp.rulesettings import Files
+from popbeforesmtp.rulesettings import NO_RULES, Files
 from popbeforesmtp.stores import Progress, Store
 from popbeforesmtp.windows import Windows
 
@@ -73,11 +73,11 @@ class Parts:
         for lost in share(held, list(self._followed.values())):
             windows.close(lost)  # its log is followed no longer: nobody would see its session end
         recorder.start()
-        for section in found.mtas:  # one that cannot be opened ends the start before anything changes
-            wiring.open_map(section, self.settings.rules)
-        for section in wiring.told_of_blocked(self.settings):  # it is told of nobody by the rules
-            wiring.open_map(section)
-        empty_forgotten(store, _kept(self.settings, found))  # before the others: two names may mean one file
+        kept = _kept(self.settings, found)
+        if set(store.maps()) != set(map(wiring.map_key, kept)):
+            for section in kept:  # one that cannot be opened ends the start before anything changes
+                wiring.open_map(section, self.settings.rules if section in found.mtas else NO_RULES)
+        empty_forgotten(store, kept)  # before the others: two names may mean one file
         blocking = Blocking(windows, self._clock)
         blocking.obey(None if self.settings.block is None else self.settings.block.limit)
         self._outputs = Outputs(self.settings, windows, blocking, self._clock)
